@@ -1,0 +1,52 @@
+# A fresh machine needs Python >= 3.11, make and git. Everything else comes hash-locked into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# T=tests/test_key.py or T="-k rotate" runs a part of the tests.
+T      ?= -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench lock build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## everything into .venv
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## watch a real server, a real Agent and vault-asc keep a credential alive
+	$(BIN)/vault-asc demo
+
+test: install ## all tests, against a real OpenBao server on 127.0.0.1
+	$(BIN)/pytest $(T)
+
+lint: install ## ruff, format, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## let ruff write what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## ratios against named baselines
+	$(BIN)/pytest -q -s -m bench tests/bench
+
+lock: ## renew requirements/*.txt (needs the network)
+	$(BIN)/pip-compile $(LOCK) -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra lab --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+
+LOCK := --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header
+
+build: install ## wheel and sdist into dist/
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove .venv and all that tools leave
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

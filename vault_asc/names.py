@@ -1,0 +1,77 @@
+"""The grammar of names and addresses. Names are refused, never repaired: requests would collapse `../` unseen.
+
+Light on purpose: configuration checks use it without loading an HTTP or crypto library.
+"""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from vault_asc.errors import ConfigError
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+def check_name(name: str, what: str = "key") -> str:
+    """The name of a key, role or target: flat, lower case, at most 63 characters. Else `ConfigError`."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{what} name {name!r} is not allowed",
+            hint="use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
+        )
+    return name
+
+
+def check_path(path: str, what: str) -> str:
+    """A mount or a path in Vault: plain segments joined by single slashes. Else `ConfigError`."""
+    segments = path.split("/")
+    if not all(_SEGMENT.fullmatch(segment) and ".." not in segment for segment in segments):
+        raise ConfigError(
+            f"{what} {path!r} is not a plain path",
+            hint='use letters, digits, "-", "_" and "." in segments joined by single slashes, without "/" at either end',
+        )
+    return path
+
+
+def is_unix(address: str) -> bool:
+    """Whether an address names a unix socket, as the Agent's listener does."""
+    return address.startswith("unix://")
+
+
+def check_address(address: str, what: str) -> str:
+    """An https URL, a plain http URL of this machine, or `unix:///path`; without a trailing slash. Else `ConfigError`.
+
+    Plain http to anywhere else would show tokens to the network, user info would put a secret into a URL.
+    """
+    if is_unix(address):
+        if not address.startswith("unix:///"):
+            raise ConfigError(f'{what} "{address}" has no absolute path', hint="write unix:///run/vault-asc/agent.sock")
+        return address
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # raises ValueError when it is no port number
+    except ValueError as exc:
+        raise ConfigError(f"{what} {address!r} is not a URL", hint="write https://host:port") from exc
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(f"{what} holds a user name or password", hint="take the part before the @ out of the URL")
+    if parts.query or parts.fragment or not parts.hostname or any(c.isspace() or not c.isprintable() for c in address):
+        raise ConfigError(f"{what} {address!r} is not a plain URL", hint="write https://host:port and at most a path")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ConfigError(
+            f'{what} "{address}" is plain http to another machine',
+            hint=f"use https://{parts.netloc}; plain http is for 127.0.0.1 and localhost only",
+        )
+    if parts.scheme not in {"http", "https"}:
+        raise ConfigError(f"{what} {address!r} has no known scheme", hint="write https://host:port or unix:///path")
+    return address.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

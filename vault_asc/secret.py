@@ -1,0 +1,61 @@
+"""Values that must not be shown: a wrapper with a masked `repr`, and the masking of free text.
+
+Secrets travel as `Secret` between the edge where they come in and the call that uses them. `reveal()` is the only way
+out, so that every use can be found by searching for it.
+"""
+
+import re
+from typing import Final
+
+MASK: Final = "[secret]"
+
+# A JWT, a Vault or OpenBao token (service, batch, recovery; old "s." form), a PEM block, a bearer or basic credential.
+_LOOKS_SECRET: Final = re.compile(
+    r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
+    r"|\bhv[sbr]\.[A-Za-z0-9_-]{8,}"
+    r"|\b[sbr]\.[A-Za-z0-9]{20,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=[Bb]earer )\S+|(?<=[Bb]asic )\S+",
+    re.DOTALL,
+)
+_SHOWN_MAX: Final = 200  # characters of foreign text that an error message may carry
+
+
+class Secret:
+    """A string that prints as `[secret]`; equal by value, never hashable into a log."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself. Hand it straight to what needs it; do not keep it."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a secret is not pickled")
+
+
+def safe_text(text: str, limit: int = _SHOWN_MAX) -> str:
+    """Foreign text made fit for one line of a message: masked, control characters escaped, cut to `limit` characters."""
+    masked = _LOOKS_SECRET.sub(MASK, text)
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in masked)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"
