@@ -54,8 +54,12 @@ class Secret:
         raise TypeError("a secret is not pickled")
 
 
+def mask(text: str) -> str:
+    """Text with everything masked that looks like a token, a key or a credential."""
+    return _LOOKS_SECRET.sub(MASK, text)
+
+
 def safe_text(text: str, limit: int = _SHOWN_MAX) -> str:
     """Foreign text made fit for one line of a message: masked, control characters escaped, cut to `limit` characters."""
-    masked = _LOOKS_SECRET.sub(MASK, text)
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in masked)
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in mask(text))
     return printable if len(printable) <= limit else printable[: limit - 1] + "…"

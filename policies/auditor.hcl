@@ -1,0 +1,76 @@
+# auditor: sees everything that is no secret.
+#
+# Who:    security, and whoever has to find out who minted a token.
+# Grants: records, notes and all metadata; policies; hashes for a search in the audit log; whose a token or entity is.
+# Why so: nothing here leads to a private part: the one path of theirs is metadata. The hash of a value that one has
+#         (audit-hash) finds it in the log without showing anybody else's. Looking up an accessor does not give its
+#         token, and revoking is another role's.
+
+path "${mount}/data/${prefix}/keys/+" {
+  capabilities = ["read"]
+}
+
+path "${mount}/data/${prefix}/staged/+" {
+  capabilities = ["read"]
+}
+
+path "${mount}/metadata/${prefix}/keys/" {
+  capabilities = ["list"]
+}
+
+path "${mount}/metadata/${prefix}/keys/+" {
+  capabilities = ["read"]
+}
+
+path "${mount}/metadata/${prefix}/private/" {
+  capabilities = ["list"]
+}
+
+path "${mount}/metadata/${prefix}/private/+" {
+  capabilities = ["read"]
+}
+
+path "${mount}/metadata/${prefix}/staged/" {
+  capabilities = ["list"]
+}
+
+path "${mount}/metadata/${prefix}/staged/+" {
+  capabilities = ["read"]
+}
+
+path "${mount}/config" {
+  capabilities = ["read"]
+}
+
+path "sys/policies/acl" {
+  capabilities = ["list"]
+}
+
+path "sys/policies/acl/+" {
+  capabilities = ["read"]
+}
+
+path "sys/audit-hash/+" {
+  capabilities = ["update"]
+}
+
+path "auth/token/lookup-accessor" {
+  capabilities = ["update"]
+}
+
+path "identity/entity/id/+" {
+  capabilities = ["read"]
+}
+
+# What every shipped policy has, so that its tokens need no default policy: know and renew oneself, ask what is allowed.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

@@ -1,0 +1,71 @@
+# break-glass: removes one key, or versions of it, for good.
+#
+# Who:    nobody in daily work. Issue it for one key, with a short life, to a second pair of eyes.
+# Grants: delete, undelete and destroy of versions, and removal of the whole secret, for record, note and private part.
+# Why so: destroying cannot be undone and stops every consumer, so it is in no other policy. The record is readable,
+#         because an enabled key is not destroyed; the private part is not.
+
+path "${mount}/data/${prefix}/keys/${key}" {
+  capabilities = ["read"]
+}
+
+path "${mount}/metadata/${prefix}/keys/${key}" {
+  capabilities = ["read", "delete"]
+}
+
+path "${mount}/metadata/${prefix}/private/${key}" {
+  capabilities = ["read", "delete"]
+}
+
+path "${mount}/metadata/${prefix}/staged/${key}" {
+  capabilities = ["read", "delete"]
+}
+
+path "${mount}/delete/${prefix}/keys/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/delete/${prefix}/private/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/delete/${prefix}/staged/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/undelete/${prefix}/keys/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/undelete/${prefix}/private/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/undelete/${prefix}/staged/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/destroy/${prefix}/keys/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/destroy/${prefix}/private/${key}" {
+  capabilities = ["update"]
+}
+
+path "${mount}/destroy/${prefix}/staged/${key}" {
+  capabilities = ["update"]
+}
+
+# What every shipped policy has, so that its tokens need no default policy: know and renew oneself, ask what is allowed.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

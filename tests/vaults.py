@@ -1,0 +1,137 @@
+"""The servers that the fixture `vault` can stand for: OpenBao of the lab, a container of any image, one that runs."""
+
+import importlib
+import secrets
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vault_asc.errors import VaultError
+from vault_asc.lab.bao import call
+from vault_asc.lab.server import BaoServer
+from vault_asc.names import check_address
+from vault_asc.secret import Secret
+
+LAB: Final = "lab"
+DOCKER: Final = "docker"
+DEFAULT_IMAGE: Final = "hashicorp/vault:latest"
+
+_PORT: Final = 8200
+_START_TIMEOUT: Final = 60.0  # seconds; the image may have to be pulled before
+
+
+@dataclass(frozen=True)
+class VaultUnderTest:
+    """A running, unsealed server.
+
+    Attributes:
+        address: URL of the server.
+        root_token: a token that may do everything.
+        ca_file: what a client has to trust, None when the system's certificates are enough.
+        audit_device: name of a file audit device that is switched on, None when it is not known to be.
+    """
+
+    address: str
+    root_token: Secret
+    ca_file: Path | None = None
+    audit_device: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which server to use: what `--vault`, `--vault-token-file` and `--vault-ca-file` say."""
+
+    server: str = LAB
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+    def check(self) -> None:
+        """Raise `ValueError` with a sentence for the user when this cannot be had."""
+        if self.server == LAB:
+            return
+        if self._image is not None:
+            _check_docker()
+        elif self.server.startswith(("http://", "https://")):
+            check_address(self.server, "--vault")
+            if self.token_file is None or not self.token_file.is_file():
+                raise ValueError("--vault=URL needs --vault-token-file=FILE with a token that may do everything")
+        else:
+            raise ValueError(f'--vault is "lab", "docker", "docker:IMAGE" or a URL, not "{self.server}"')
+
+    def open(self) -> Iterator[VaultUnderTest]:
+        """The chosen server for as long as the iteration is open."""
+        if self.server == LAB:
+            yield from _lab()
+        elif self._image is not None:
+            yield from _container(self._image)
+        else:
+            assert self.token_file is not None  # `check` has seen to it
+            token = Secret(self.token_file.read_text(encoding="utf-8").strip())
+            yield VaultUnderTest(self.server.rstrip("/"), token, self.ca_file)
+
+    @property
+    def _image(self) -> str | None:
+        kind, _, image = self.server.partition(":")
+        return (image or DEFAULT_IMAGE) if kind == DOCKER else None
+
+
+def _lab() -> Iterator[VaultUnderTest]:
+    with BaoServer(audit=True) as server:
+        yield VaultUnderTest(server.address, server.root_token, audit_device="lab")
+
+
+def _container(image: str) -> Iterator[VaultUnderTest]:
+    token = Secret(secrets.token_hex(16))
+    with _quiet():
+        from testcontainers.core.container import DockerContainer
+
+        container = DockerContainer(image).with_exposed_ports(_PORT).with_kwargs(cap_add=["IPC_LOCK"])
+        for product in ("VAULT", "BAO"):  # each image reads its own and ignores the other's
+            container.with_env(f"{product}_DEV_ROOT_TOKEN_ID", token.reveal())
+            container.with_env(f"{product}_DEV_LISTEN_ADDRESS", f"0.0.0.0:{_PORT}")
+        container.start()
+    try:
+        server = VaultUnderTest(f"http://127.0.0.1:{container.get_exposed_port(_PORT)}", token)
+        wait_for_kv(server, "secret", _START_TIMEOUT)
+        yield server
+    finally:
+        with _quiet():
+            container.stop()
+
+
+def wait_for_kv(server: VaultUnderTest, mount: str, timeout: float = 10.0) -> None:
+    """Wait until a KV v2 mount works: the server has to be there, and a fresh mount answers 400 for some moments."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            call(server.address, "GET", f"{mount}/config", token=server.root_token, ca_file=server.ca_file)
+        except VaultError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _check_docker() -> None:
+    # By name, because for mypy the folder docker/ of this repository hides the package.
+    docker = importlib.import_module("docker")
+    with _quiet():
+        try:
+            client = docker.from_env(timeout=5)
+            client.ping()
+            client.close()
+        except docker.errors.DockerException as exc:
+            raise ValueError("--vault=docker needs a running Docker engine, and none answers") from exc
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The docker packages leave sockets to the garbage collector, which the tests' settings would turn into errors.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,160 @@
+"""One complete configuration for `vault agent` and `bao agent`, as text, from a `Config`.
+
+The Agent is a clock and an identity: it logs in, renews, offers a socket that adds its token, and ticks. Why each part
+is as it is stands beside it in the text, because that is where an operator will ask.
+
+Measured ground: a failed exec is not repeated while the rendered bytes stay equal, so the time bucket is the clock;
+an exec inherits the Agent's whole environment, so it is emptied; a `cache` stanza would hand the exec a false address.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vault_asc.config import Config
+from vault_asc.errors import ConfigError
+
+EXEC_TIMEOUT = 60
+"""Seconds after which the Agent kills a push; a push gives itself 50."""
+
+
+@dataclass(frozen=True)
+class Exec:
+    """How the Agent is to call vault-asc: absolute command, and state directory when the file does not name one."""
+
+    command: Sequence[str]
+    state_dir: Path
+
+
+def render(config: Config, call: Exec) -> str:
+    """The configuration. `ConfigError` when there is nothing to keep fresh, or no file to point the helper to."""
+    if config.path is None:
+        raise ConfigError(
+            "the Agent's helper needs a configuration file", hint="write one: vault-asc init, then pass --config FILE"
+        )
+    if not config.targets:
+        raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")
+    keys = sorted({target.key for target in config.targets})
+    parts = [_head(config), _login(config), _socket(config), _tick(config, call)]
+    return "\n".join([*parts, *(_key(config, key) for key in keys)])
+
+
+def _head(config: Config) -> str:
+    vault = config.vault
+    optional = [
+        f"  namespace = {_quoted(vault.namespace)}\n" if vault.namespace else "",
+        f"  ca_cert = {_quoted(vault.ca_file)}\n" if vault.ca_file else "",
+    ]
+    return f"""\
+# Written by `vault-asc agent config`. For `vault agent -config=FILE` and `bao agent -config=FILE`.
+# Start the Agent from a clean environment: VAULT_ADDR and BAO_ADDR there would beat the address below.
+
+vault {{
+  address = {_quoted(vault.address)}
+{"".join(optional)}\
+  retry {{
+    # Few and quick: the next tick is the retry. The default waits up to a minute between its tries.
+    num_retries = 3
+  }}
+}}
+"""
+
+
+def _login(config: Config) -> str:
+    return f"""\
+auto_auth {{
+  method "approle" {{
+    config = {{
+      role_id_file_path   = {_quoted(config.agent.role_id_file)}
+      secret_id_file_path = {_quoted(config.agent.secret_id_file)}
+      # By default the Agent deletes the file after the first login, and cannot log in again after a restart.
+      remove_secret_id_file_after_reading = false
+    }}
+  }}
+}}
+"""
+
+
+def _socket(config: Config) -> str:
+    return f"""\
+# The helper holds no token: whoever may open this socket acts as the Agent, so only this user may.
+api_proxy {{
+  use_auto_auth_token = "force"
+}}
+
+listener "unix" {{
+  address                = {_quoted(config.agent.socket)}
+  tls_disable            = true
+  socket_mode            = "0600"
+  require_request_header = true
+}}
+"""
+
+
+def _tick(config: Config, call: Exec) -> str:
+    tick = config.agent.tick
+    contents = (
+        '{{ with secret "auth/token/lookup-self" }}tick{{ end }}'
+        f' {{{{ timestamp "unix" | parseInt | divide {tick} }}}}\n'
+    )
+    environment = ["PATH=/usr/bin:/bin"]
+    if config.state_dir is None:
+        environment.append(f"STATE_DIRECTORY={call.state_dir}")
+    argv = [
+        "/usr/bin/env",
+        "-i",
+        *environment,
+        *call.command,
+        "push",
+        "--all",
+        "--if-due",
+        f"--config={config.path}",
+        f"--address=unix://{config.agent.socket}",
+        f"--tick-dir={config.agent.ticks}",
+    ]
+    command = ",\n      ".join(_quoted(word) for word in argv)
+    return f"""\
+template_config {{
+  # How often templates are read again (the Agent does it at 0.85 to 0.95 of this), for all of them.
+  static_secret_render_interval = "{tick}s"
+}}
+
+# The tick. The bucket of {tick} s changes the content, and only changed content runs the exec; the token's own look-up is
+# there because a template without a dependency is rendered once and never again.
+template {{
+  contents    = {_quoted(contents)}
+  destination = {_quoted(config.agent.dir / "tick")}
+  perms       = "0600"
+  backup      = false
+  exec {{
+    command = [
+      {command},
+    ]
+    timeout = "{EXEC_TIMEOUT}s"
+  }}
+}}
+"""
+
+
+def _key(config: Config, key: str) -> str:
+    path = f"{config.store.mount}/data/{config.store.prefix}/keys/{key}"
+    contents = f'{{{{ with secret "{path}" }}}}{{{{ .Data.metadata.version }}}}{{{{ end }}}}\n'
+    return f"""\
+# The version of the record of key "{key}": a rotated key is pushed at the next tick.
+template {{
+  contents             = {_quoted(contents)}
+  destination          = {_quoted(config.agent.ticks / key)}
+  perms                = "0600"
+  backup               = false
+  error_on_missing_key = true
+}}
+"""
+
+
+def _quoted(value: object) -> str:
+    """An HCL string. What HCL or a template could read differently from how it looks is refused."""
+    text = str(value)
+    if "${" in text or any(not c.isprintable() for c in text.replace("\n", "")):
+        raise ConfigError(f"{text!r} cannot be written into an Agent configuration", hint="use a plain path")
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,82 @@
+"""The command line: click, and the composition root. Commands import what they need inside their bodies."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from vault_asc import __version__
+from vault_asc.cli.lazy import LazyGroup
+from vault_asc.cli.output import report, report_bug
+from vault_asc.errors import ConfigError, VaultAscError
+
+_COMMANDS = {
+    "init": ("vault_asc.cli.setup", "init", "Write a commented configuration."),
+    "config": ("vault_asc.cli.setup", "config", "Look at the configuration."),
+    "key": ("vault_asc.cli.keys", "key", "Import, rotate, roll back and remove App Store Connect API keys."),
+    "mint": ("vault_asc.cli.minting", "mint", "Mint a token from the key NAME."),
+    "push": (
+        "vault_asc.cli.pushing",
+        "push",
+        "Mint a token for each TARGET, write it to Nexla, and prove that it works.",
+    ),
+    "status": ("vault_asc.cli.status", "status", "Show how fresh each target is."),
+    "agent": ("vault_asc.cli.agent", "agent", "Let Vault Agent or OpenBao Agent keep the targets fresh."),
+    "policy": ("vault_asc.cli.policies", "policy", "List, show and write the shipped Vault policies."),
+    "nexla": ("vault_asc.cli.nexla", "nexla", "Look at Nexla credentials."),
+    "demo": ("vault_asc.cli.demo", "demo", "Watch it all work on this machine, for a minute."),
+}
+
+_START = """\
+vault-asc keeps App Store Connect API keys in Vault and Nexla credentials alive.
+
+  try it          vault-asc demo                      everything on this machine, for real, in a minute
+  begin           vault-asc init                      writes a commented vault-asc.toml
+  store a key     vault-asc key import AuthKey_ABC123DEFG.p8 prod --issuer-id ...
+  take a token    vault-asc mint prod
+  keep alive      vault-asc agent config              for vault agent or bao agent
+
+All commands: vault-asc --help
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--debug", is_flag=True, help="Show a traceback with an error (secrets are masked).")
+@click.version_option(__version__, prog_name="vault-asc", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context, *, debug: bool) -> None:  # noqa: ARG001  # run() looks for the flag, before click does
+    """Keep App Store Connect API keys in Vault, mint short-lived tokens, keep Nexla credentials alive."""
+    if ctx.invoked_subcommand is None:
+        click.echo(_START, nl=False)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error is printed as `error:` and `hint:`."""
+    debug = "--debug" in args
+    try:
+        code = root.main(list(args), prog_name="vault-asc", standalone_mode=False)
+    except VaultAscError as error:
+        return report(error, debug=debug)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "vault-asc"
+        message = error.format_message().rstrip(".")
+        return report(ConfigError(message[:1].lower() + message[1:], hint=f"{where} --help"), debug=debug)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads any more; Python would complain about it while it ends
+        return 141
+    except Exception as error:  # noqa: BLE001  # the last net: a bug must not print key material by traceback
+        return report_bug(error, debug=debug)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""`vault-asc demo`: everything on this machine."""
+
+import click
+
+from vault_asc.errors import ConfigError
+
+
+@click.command()
+def demo() -> None:
+    """Watch it all work on this machine, for a minute.
+
+    Starts OpenBao, its Agent and simulators of Nexla and Apple on free ports of 127.0.0.1, with lives shortened to
+    seconds, rotates the key once, and leaves nothing behind. Needs the extra "lab".
+    """
+    try:
+        from vault_asc.lab.demo import run_demo
+    except ImportError as exc:
+        raise ConfigError(
+            f'the demo needs the package "{exc.name}"', hint='install the extra: pip install "vault-asc[lab]"'
+        ) from exc
+    run_demo(click.echo)

@@ -1,0 +1,364 @@
+"""`vault-asc key`: what key owners do."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vault_asc.cli.output import facts, table, warn
+from vault_asc.cli.wiring import Connection, vault_options
+from vault_asc.errors import ConfigError, PermissionDeniedError
+
+if TYPE_CHECKING:
+    from vault_asc.identity import Identity
+    from vault_asc.key import PrivateKey
+    from vault_asc.lifecycle import Change
+    from vault_asc.store import Note, StoredRecord
+    from vault_asc.vault import KvMetadata
+
+
+@click.group()
+def key() -> None:
+    """Import, rotate, roll back and remove App Store Connect API keys."""
+
+
+_key_id = click.option("--key-id", help="Key ID; else from a file name like AuthKey_<ID>.p8, with which it must agree.")
+
+
+@key.command("import")
+@click.argument("file", required=False)
+@click.argument("name", required=False)
+@_key_id
+@click.option("--issuer-id", help="Issuer ID of a team key (App Store Connect, Users and Access, Integrations).")
+@click.option("--individual", is_flag=True, help="An individual key: it has no issuer ID.")
+@click.option("--enterprise", is_flag=True, help="A key of the Apple Developer Enterprise Program.")
+@click.option("--from-vault", metavar="MOUNT/PATH", help="Take the .p8 from a KV secret instead of a FILE.")
+@click.option("--field", help="With --from-vault: the field that holds the .p8, when there are several.")
+@vault_options
+def import_(
+    *,
+    file: str | None,
+    name: str | None,
+    key_id: str | None,
+    issuer_id: str | None,
+    individual: bool,
+    enterprise: bool,
+    from_vault: str | None,
+    field: str | None,
+    connection: Connection,
+) -> None:
+    """Store the key of FILE (or of standard input: -) in Vault as NAME.
+
+    The key is checked before anything is written. Importing the same key again changes nothing.
+
+    \b
+      vault-asc key import AuthKey_2X9R4HXF34.p8 prod --issuer-id 57246542-96fe-1a63-e053-0824d011072a
+      vault-asc key import --from-vault secret/old/apple prod --key-id 2X9R4HXF34 --individual
+    """
+    from vault_asc.identity import APP_STORE_CONNECT, ENTERPRISE, identity, resolve_key_id
+    from vault_asc.names import check_name
+
+    if from_vault is not None and name is None:
+        file, name = None, file
+    if name is None or (file is None) == (from_vault is None):
+        raise ConfigError(
+            "import needs one source and a name", hint="vault-asc key import FILE NAME, or --from-vault MOUNT/PATH NAME"
+        )
+    check_name(name)
+    lifecycle = connection.lifecycle(connection.config())
+    if from_vault is not None:
+        from vault_asc.legacy import read_from_kv
+
+        found = read_from_kv(lifecycle.store.vault, from_vault, field)
+        private, key_id, issuer_id = found.key, key_id or found.key_id, issuer_id or found.issuer_id
+        who = identity(
+            key_id=resolve_key_id(key_id, None),
+            issuer_id=None if individual else issuer_id,
+            individual=individual,
+            audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
+        )
+    else:
+        private, resolved = _read_key(str(file), key_id)
+        who = identity(
+            key_id=resolved,
+            issuer_id=issuer_id,
+            individual=individual,
+            audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
+        )
+    _warn_unusual(who)
+    change = lifecycle.import_key(name, private, who)
+    _tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
+    if from_vault is not None and change.changed:
+        warn(f'"{from_vault}" still holds the private key: remove it when nobody reads it any more')
+
+
+@key.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@vault_options
+def list_(*, as_json: bool, connection: Connection) -> None:
+    """List the keys of the configured prefix; reads records only."""
+    config = connection.config()
+    store = connection.store(config)
+    found = [store.read(name) for name in store.names()]
+    if as_json:
+        click.echo(json.dumps([_public(stored) for stored in found], indent=2))
+    elif not found:
+        click.echo(f"no keys in {config.store.mount}/{config.store.prefix}")
+    else:
+        header = ("NAME", "STATE", "CUSTODY", "KEY ID", "TYPE", "VERSION", "IMPORTED")
+        table([header, *(_row(stored) for stored in found)])
+
+
+@key.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="The record as JSON.")
+@vault_options
+def show(*, name: str, as_json: bool, connection: Connection) -> None:
+    """Show what is known of a key: its record, its versions, what is staged or was left half-done."""
+    store = connection.store(connection.config())
+    stored = store.read(_name(name))
+    if as_json:
+        click.echo(json.dumps(_public(stored), indent=2))
+        return
+    click.echo(name)
+    facts(_facts(stored))
+    try:
+        private, (note, _) = store.private_metadata(name), store.note(name)
+    except PermissionDeniedError as error:
+        warn(f"versions and staged keys are not shown: {error.message}")
+        return
+    click.echo()
+    facts(_versions(stored, private, note))
+
+
+@key.command()
+@click.argument("name")
+@vault_options
+def check(*, name: str, connection: Connection) -> None:
+    """Prove that tokens can be minted from a key: read both parts, compare them, sign and verify.
+
+    Nothing leaves this machine; Apple is not asked.
+    """
+    from vault_asc.clock import system_clock
+    from vault_asc.custody import KeyTokenSource
+    from vault_asc.tokens import TokenRequest
+
+    store = connection.store(connection.config())
+    minted = KeyTokenSource(store, _name(name), system_clock).token(TokenRequest())
+    planned = store.private_metadata_or_none(name)
+    if planned is not None and planned.delete_version_after not in {"", "0s"}:
+        warn(f"versions of its private part are deleted after {planned.delete_version_after} (delete_version_after)")
+    click.echo(
+        f'"{name}" is good: private version {minted.stored.record.private_version} has the key ID'
+        f" {minted.token.key_id} and the fingerprint of the record, and signs"
+    )
+
+
+@key.command()
+@click.argument("name")
+@click.argument("file")
+@_key_id
+@vault_options
+def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -> None:
+    """Put the new key of FILE beside the current one of NAME. No consumer notices.
+
+    Prints the fingerprint that a second person passes to `key promote`.
+    """
+    _name(name)
+    private, resolved = _read_key(file, key_id)
+    note = connection.lifecycle(connection.config()).stage(name, private, resolved)
+    click.echo(f'staged version {note.private_version} of "{name}", key ID {note.key_id}')
+    click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
+
+
+@key.command()
+@click.argument("name")
+@click.option("--fingerprint", help="Promote only if the staged key has this fingerprint.")
+@vault_options
+def promote(*, name: str, fingerprint: str | None, connection: Connection) -> None:
+    """Make the staged key of NAME current, for all consumers at once."""
+    before = connection.lifecycle(connection.config())
+    change = before.promote(_name(name), fingerprint)
+    _tell(change, f'promoted "{name}"', f'"{name}" is that key already, nothing was changed')
+    _old_key_hint(change)
+
+
+@key.command()
+@click.argument("name")
+@click.argument("file")
+@_key_id
+@vault_options
+def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) -> None:
+    """Replace the key of NAME by that of FILE: stage and promote in one.
+
+    Tokens of the old key live on until they expire; revoke it at Apple after that.
+    """
+    _name(name)
+    private, resolved = _read_key(file, key_id)
+    change = connection.lifecycle(connection.config()).rotate(name, private, resolved)
+    _tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
+    _old_key_hint(change)
+
+
+@key.command()
+@click.argument("name")
+@click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="Private version; else the one before.")
+@vault_options
+def rollback(*, name: str, to: int | None, connection: Connection) -> None:
+    """Go back to an earlier key of NAME. What was current becomes staged; no private key is read."""
+    change = connection.lifecycle(connection.config()).rollback(_name(name), to)
+    _tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
+
+
+@key.command()
+@click.argument("name")
+@vault_options
+def disable(*, name: str, connection: Connection) -> None:
+    """Refuse to mint from NAME until it is enabled again."""
+    from vault_asc.store import State
+
+    change = connection.lifecycle(connection.config()).set_state(_name(name), State.DISABLED)
+    _tell(change, f'disabled "{name}"', f'"{name}" is disabled already')
+
+
+@key.command()
+@click.argument("name")
+@vault_options
+def enable(*, name: str, connection: Connection) -> None:
+    """Mint from NAME again."""
+    from vault_asc.store import State
+
+    change = connection.lifecycle(connection.config()).set_state(_name(name), State.ENABLED)
+    _tell(change, f'enabled "{name}"', f'"{name}" is enabled already')
+
+
+@key.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do it without asking for the name again.")
+@vault_options
+def destroy(*, name: str, yes: bool, connection: Connection) -> None:
+    """Remove a disabled key with all its versions from Vault, for good. Apple is not told: revoke it there."""
+    _name(name)
+    if not yes and click.prompt(f'type "{name}" to destroy it with all its versions', err=True) != name:
+        raise ConfigError("that was another name, nothing was destroyed")
+    if connection.lifecycle(connection.config()).destroy(name):
+        click.echo(f'destroyed "{name}"')
+    else:
+        click.echo(f'there is nothing of "{name}" to destroy')
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _name(name: str) -> str:
+    from vault_asc.names import check_name
+
+    return check_name(name)
+
+
+def _read_key(file: str, key_id: str | None) -> "tuple[PrivateKey, str]":
+    """The key of a file or of standard input, and its key ID."""
+    from vault_asc.identity import resolve_key_id
+    from vault_asc.key import parse_private_key
+    from vault_asc.keyfile import read_key_file, read_limited
+
+    if file == "-":
+        data, filename = read_limited(sys.stdin.buffer), None
+    else:
+        data, filename = read_key_file(Path(file), warn), Path(file).name
+    return parse_private_key(data), resolve_key_id(key_id, filename)
+
+
+def _warn_unusual(who: "Identity") -> None:
+    from vault_asc.identity import usual_key_id
+
+    if not usual_key_id(who.key_id):
+        warn(f'key ID "{who.key_id}" does not look like Apple\'s (10 capital letters and digits)')
+
+
+# -- printing --------------------------------------------------------------------------------------------------------
+
+
+def _tell(change: "Change", done: str, not_done: str) -> None:
+    record = change.stored.record
+    click.echo(done if change.changed else not_done)
+    facts(
+        [
+            ("key ID", record.identity.key_id),
+            ("fingerprint", f"SHA256:{record.spki_sha256}"),
+            ("private version", str(record.private_version)),
+        ]
+    )
+
+
+def _old_key_hint(change: "Change") -> None:
+    from vault_asc.tokens import MAX_LIFETIME
+
+    if change.changed:
+        click.echo(
+            f"  tokens of the old key may live for {MAX_LIFETIME // 60} minutes from now; then revoke it at Apple"
+        )
+
+
+def _public(stored: "StoredRecord") -> dict[str, object]:
+    return {
+        "name": stored.name,
+        **stored.record.dump(),
+        "record_version": stored.version,
+        "written_at": stored.written_at,
+    }
+
+
+def _row(stored: "StoredRecord") -> tuple[str, ...]:
+    record = stored.record
+    return (
+        stored.name,
+        str(record.state),
+        str(record.custody),
+        record.identity.key_id,
+        str(record.identity.key_type),
+        str(record.private_version),
+        f"{record.imported_at} by {record.imported_by}",
+    )
+
+
+def _facts(stored: "StoredRecord") -> list[tuple[str, str]]:
+    record, identity = stored.record, stored.record.identity
+    return [
+        ("state", str(record.state)),
+        ("custody", str(record.custody)),
+        ("key ID", identity.key_id),
+        ("issuer ID", identity.issuer_id or "none (individual key)"),
+        ("audience", identity.audience),
+        ("fingerprint", f"SHA256:{record.spki_sha256}"),
+        ("private version", str(record.private_version)),
+        ("imported", f"{record.imported_at} by {record.imported_by}"),
+        ("record version", f"{stored.version}, written {stored.written_at} by {record.changed_by}"),
+    ]
+
+
+def _versions(stored: "StoredRecord", private: "KvMetadata", note: "Note | None") -> list[tuple[str, str]]:
+    """One line per private version: what it is, and for what waits, how to go on."""
+    current = stored.record.private_version
+    lines = []
+    for number, version in sorted(private.versions.items()):
+        what = (
+            "destroyed"
+            if version.destroyed
+            else f"deleted {version.deletion_time}"
+            if version.deletion_time
+            else "kept"
+        )
+        if number == current:
+            what = "current" if version.readable else f"current, but {what}"
+        elif number > current and version.readable:
+            what = "left by an interrupted command; harmless, repeat the command or ignore it"
+            if note is not None and note.private_version == number:
+                what = (
+                    f"staged {note.staged_at} by {note.staged_by}: key ID {note.key_id}, SHA256:{note.spki_sha256};"
+                    f" make it current: vault-asc key promote {stored.name}"
+                )
+        lines.append((f"version {number}", f"{version.created_time}  {what}"))
+    return lines or [("versions", "none: the private part is gone")]

@@ -1,0 +1,102 @@
+"""`vault-asc mint`: a token on stdout, or in a file."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vault_asc.cli.output import warn
+from vault_asc.cli.wiring import Connection, vault_options
+from vault_asc.errors import ConfigError, VaultUnavailableError
+
+if TYPE_CHECKING:
+    from vault_asc.store import Store
+    from vault_asc.tokens import Token, TokenRequest
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--lifetime", default="19m", show_default=True, help="From iat to exp, at most 20m; iat is 1m in the past."
+)
+@click.option("--scope", multiple=True, help='A call that the token is good for: "GET /v1/apps". May be repeated.')
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["raw", "json", "header"]),
+    default="raw",
+    show_default=True,
+    help="The token alone, JSON with its times, or an Authorization header for `curl -H @FILE`.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write to a file (0600, atomically) instead of stdout.")
+@click.option("--min-remaining", help="With --out: keep a file whose token has at least this much left, such as 10m.")
+@vault_options
+def mint(
+    *,
+    name: str,
+    lifetime: str,
+    scope: tuple[str, ...],
+    form: str,
+    out: Path | None,
+    min_remaining: str | None,
+    connection: Connection,
+) -> None:
+    """Mint a token from the key NAME.
+
+    \b
+      vault-asc mint prod
+      vault-asc mint prod --format header --out /run/asc/header --min-remaining 10m
+    """
+    from vault_asc.clock import parse_duration, system_clock
+    from vault_asc.names import check_name
+    from vault_asc.tokens import TokenRequest
+
+    check_name(name)
+    if min_remaining is not None and out is None:
+        raise ConfigError("--min-remaining needs a file", hint="add --out FILE")
+    request = TokenRequest(parse_duration(lifetime, "--lifetime"), scope)
+    least = None if min_remaining is None else parse_duration(min_remaining, "--min-remaining")
+    store = connection.store(connection.config())
+    if out is not None and least is not None and _still_good(out, least, store, name, request):
+        return
+
+    from vault_asc.custody import KeyTokenSource
+
+    text = _formatted(KeyTokenSource(store, name, system_clock).token(request).token, form)
+    if out is None:
+        click.echo(text)
+        return
+    from vault_asc.files import write_atomic
+
+    write_atomic(out, f"{text}\n".encode(), now=system_clock())
+
+
+def _formatted(token: "Token", form: str) -> str:
+    value = token.value.reveal()
+    if form == "header":
+        return f"Authorization: Bearer {value}"
+    if form == "json":
+        facts = {"key_id": token.key_id, "issued_at": token.issued_at, "expires_at": token.expires_at}
+        return json.dumps({"token": value, **facts, "scope": list(token.scope)})
+    return value
+
+
+def _still_good(out: Path, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
+    """Whether the file's token has `least` seconds left, the asked scope, and is of the key that is current."""
+    from vault_asc.clock import system_clock
+    from vault_asc.inspection import read_token_file
+
+    if least > request.usable_life:
+        raise ConfigError(
+            f"--min-remaining of {least} s is more than a new token has ({request.usable_life} s)",
+            hint="ask for less, 10m fits the default lifetime",
+        )
+    held = read_token_file(out)
+    if held is None or held.scope != request.scope or held.remaining(system_clock()) < least:
+        return False
+    try:
+        return store.read(name).record.identity.key_id == held.key_id
+    except VaultUnavailableError as error:
+        warn(f"{error.message}; the token in {out} is still good and stays")
+        return True

@@ -1,0 +1,110 @@
+"""`vault-asc push`: one pass over targets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vault_asc.cli.output import report, warn
+from vault_asc.cli.wiring import Connection, vault_options
+from vault_asc.errors import BusyError, ConfigError, SomeTargetsFailedError, TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vault_asc.config import Config, Target
+    from vault_asc.push import Result
+    from vault_asc.rotation import TargetState
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--all", "all_targets", is_flag=True, help="All targets of the configuration.")
+@click.option("--if-due", is_flag=True, help="Leave targets alone whose token is younger than half its life.")
+@click.option(
+    "--tick-dir",
+    type=click.Path(path_type=Path),
+    help="The Agent's tick files (what the Agent passes). Exit code 0 then means: every outcome is recorded.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell which targets are due and why; do nothing.")
+@vault_options
+def push(
+    *,
+    targets: tuple[str, ...],
+    all_targets: bool,
+    if_due: bool,
+    tick_dir: Path | None,
+    dry_run: bool,
+    connection: Connection,
+) -> int:
+    """Mint a token for each TARGET, write it to Nexla, and prove that it works.
+
+    \b
+      vault-asc push sales
+      vault-asc push --all --if-due
+    """
+    import os
+
+    from vault_asc.clock import system_clock
+    from vault_asc.config import state_dir
+    from vault_asc.push import Pass
+    from vault_asc.state import StateDir
+
+    config = connection.config()
+    chosen = _chosen(config, targets, all_targets=all_targets)
+    states = StateDir(state_dir(config, os.environ))
+    if tick_dir is not None and not dry_run:
+        states.save_tick(system_clock())
+    made = Pass(states, tick_dir, if_due, dry_run, system_clock, lambda: connection.ports(config))
+    return _told(made.run(chosen), under_agent=tick_dir is not None)
+
+
+def _chosen(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "Sequence[Target]":
+    if bool(names) == all_targets:
+        raise ConfigError("push needs targets", hint="vault-asc push TARGET..., or --all")
+    if all_targets and not config.targets:
+        where = f'"{config.path}"' if config.path else "the configuration"
+        raise ConfigError(f"there are no targets in {where}", hint="add a [[targets]] table, see vault-asc init")
+    return config.targets if all_targets else [config.target(name) for name in dict.fromkeys(names)]
+
+
+def _told(results: "list[Result]", *, under_agent: bool) -> int:
+    """Print one line per target, and give the exit code of the pass."""
+    failed = [result for result in results if _failed(result)]
+    for result in results:
+        if result.error is not None:
+            warn(f"{result.target.name}: {result.reason}")
+            report(result.error, debug=False)
+        else:
+            click.echo(_line(result), err=result in failed)
+    unrecorded = [result.error for result in failed if result.error is not None]
+    if under_agent:
+        # Whoever holds a target's lock records its outcome.
+        return next((error.exit_code for error in unrecorded if not isinstance(error, BusyError)), 0)
+    if not failed:
+        return 0
+    if len(failed) < len(results):
+        return SomeTargetsFailedError.exit_code
+    return unrecorded[0].exit_code if len(unrecorded) == len(failed) else TargetError.exit_code
+
+
+def _failed(result: "Result") -> bool:
+    from vault_asc.outcome import Outcome
+
+    if result.error is not None:
+        return True
+    return result.state is not None and result.state.outcome not in {Outcome.LIVE, Outcome.UNPROVEN}
+
+
+def _line(result: "Result") -> str:
+    if result.state is None:
+        return f"{result.target.name}: {result.reason}"
+    return f"{result.target.name}: {_outcome(result.state)} ({result.reason})"
+
+
+def _outcome(state: "TargetState") -> str:
+    from vault_asc.clock import format_duration, system_clock
+
+    detail = f": {state.detail}" if state.detail else ""
+    left = f", key ID {state.key_id}, {format_duration(state.remaining(system_clock()))} left" if state.key_id else ""
+    return f"{state.outcome}{left}{detail}"

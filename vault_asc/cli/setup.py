@@ -1,0 +1,108 @@
+"""`vault-asc init` and `vault-asc config check`: the configuration file."""
+
+from pathlib import Path
+
+import click
+
+from vault_asc.cli.output import facts
+from vault_asc.cli.wiring import Connection, config_option
+from vault_asc.errors import ConfigError
+
+_TEMPLATE = """\
+# vault-asc.toml: where keys lie and what to keep fresh. No secret belongs in this file.
+version = 1
+
+[vault]
+address = "https://vault.example:8200"   # VAULT_ADDR and BAO_ADDR beat it
+# namespace = "team-a"
+# ca_file = "/etc/vault-asc/ca.pem"
+
+[store]
+mount  = "secret"                        # a KV version 2 mount
+prefix = "asc"                           # or "asc/team-a"
+
+[agent]
+dir            = "/run/vault-asc"        # socket and tick files
+role_id_file   = "/etc/vault-asc/role_id"
+secret_id_file = "/etc/vault-asc/secret_id"
+tick           = "30s"                   # how often the Agent looks what is due
+
+[state]
+dir = "/var/lib/vault-asc"
+
+# A Nexla account. Its service key is read from Vault when it is needed; store it with
+#   vault kv put -mount=secret asc/nexla/default service_key=-      (paste it, then Ctrl-D)
+[nexla.default]
+api_url     = "https://dataops.nexla.io/nexla-api"
+service_key = { mount = "secret", path = "asc/nexla/default", field = "service_key" }
+
+# A target is one Nexla credential to keep fresh; one table each.
+# [[targets]]
+# name          = "sales"
+# key           = "prod"                 # vault-asc key import AuthKey_....p8 prod --issuer-id ...
+# credential_id = 5001
+# scope         = ["GET /v1/apps"]       # what Nexla may call; all that the key may without it
+# token_file    = "/run/vault-asc/sales.jwt"
+# What Nexla's credential looks like is found out; these beat it (see: vault-asc nexla inspect 5001):
+# mode          = "auto"                 # or "template", "rest"
+# vendor        = "appstore_api"         # a credential of another vendor is refused
+# auth_template = "..."
+# token_field   = "..."
+# token_prefix  = "auto"                 # or "", "Bearer "
+# extra_fields  = { }
+"""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="vault-asc.toml")
+def init(*, file: Path) -> None:
+    """Write a commented configuration.
+
+    FILE is vault-asc.toml unless another is named; an existing file is left alone.
+    """
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(_TEMPLATE)
+    except FileExistsError as exc:
+        raise ConfigError(f'"{file}" is there already and stays as it is', hint="vault-asc config check") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f'"{file}" cannot be written: {exc.strerror}', hint="name another: vault-asc init FILE"
+        ) from exc
+    click.echo(f"wrote {file}")
+    click.echo("  next: fill in vault.address, then: vault-asc config check")
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@config_option
+def check(*, connection: Connection) -> None:
+    """Read the configuration and say what it means; asks no server."""
+    import os
+
+    from vault_asc.clock import format_duration
+    from vault_asc.config import state_dir
+
+    found = connection.config()
+    click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
+    facts(
+        [
+            ("Vault", found.vault.address),
+            ("keys", f"{found.store.mount}/{found.store.prefix}/keys"),
+            ("state", str(state_dir(found, os.environ))),
+            ("Agent", f"{found.agent.dir}, tick {found.agent.tick} s"),
+            *((f"Nexla {name}", account.api_url) for name, account in sorted(found.nexla.items())),
+            *(
+                (
+                    f"target {target.name}",
+                    f"key {target.key} -> credential {target.credential_id} at Nexla {target.nexla}, tokens usable for "
+                    + format_duration(target.request.usable_life),
+                )
+                for target in found.targets
+            ),
+        ]
+    )

@@ -1,0 +1,104 @@
+"""`vault-asc status`: what the state files tell. Asks nobody."""
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vault_asc.cli.output import table
+from vault_asc.cli.wiring import Connection, config_option
+from vault_asc.errors import SomeTargetsFailedError, TargetError
+
+if TYPE_CHECKING:
+    from vault_asc.config import Config, Target
+    from vault_asc.rotation import TargetState
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--check", is_flag=True, help="Exit with 8 or 10 when a token has less than 300 s left.")
+@config_option
+def status(*, as_json: bool, check: bool, connection: Connection) -> int:
+    """Show how fresh each target is.
+
+    Age of its token, time left, how the last attempt ended, when the next one is. Asks no server.
+    """
+    from vault_asc.clock import system_clock
+    from vault_asc.config import state_dir
+    from vault_asc.state import StateDir
+
+    config = connection.config()
+    states = StateDir(state_dir(config, os.environ))
+    now = system_clock()
+    rows = [_describe(target, states.load(target.name), now) for target in config.targets]
+    agent = _agent(config, states.last_tick(), now)
+    if as_json:
+        click.echo(json.dumps({"targets": rows, "agent": agent}, indent=2))
+    else:
+        _print(rows, agent, now)
+    alarms = sum(1 for row in rows if row["alarm"])
+    if not check or not alarms:
+        return 0
+    return TargetError.exit_code if alarms == len(rows) else SomeTargetsFailedError.exit_code
+
+
+def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, Any]:
+    from vault_asc.rotation import alarm_below, next_due
+
+    left = state.remaining(now) if state.expires_at else 0
+    return {
+        "target": target.name,
+        "key": target.key,
+        "key_id": state.key_id,
+        "age": round(now - state.started_at, 1) if state.started_at else None,
+        "left": round(left, 1),
+        "alarm": left < alarm_below(state.usable_life or target.request.usable_life),
+        "outcome": str(state.outcome) if state.outcome else "never pushed",
+        "detail": state.detail,
+        "failures": state.failures,
+        "tried_at": state.tried_at,
+        "next_try": next_due(target, state),
+    }
+
+
+def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:
+    """When the Agent last ticked, and whether that is too long ago: three ticks and the time of one push."""
+    if not last_tick:
+        return {"last_tick": None, "stopped": False}
+    return {"last_tick": last_tick, "stopped": now - last_tick > 3 * config.agent.tick + 60}
+
+
+def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float) -> None:
+    from vault_asc.clock import format_duration
+
+    header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
+    if rows:
+        table([header, *(_cells(row, now) for row in rows)])
+    else:
+        click.echo("no targets are configured")
+    for row in rows:
+        if row["detail"]:
+            click.echo(f"  {row['target']}: {row['detail']}")
+    if agent["last_tick"] is None:
+        click.echo("the Agent has never ticked here")
+    elif agent["stopped"]:
+        click.echo(f"the Agent has stopped ticking: last tick {format_duration(now - agent['last_tick'])} ago")
+    else:
+        click.echo(f"the Agent ticked {format_duration(now - agent['last_tick'])} ago")
+
+
+def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
+    from vault_asc.clock import format_duration
+
+    left = "expired" if row["left"] <= 0 else format_duration(row["left"])
+    wait = row["next_try"] - now
+    return (
+        row["target"],
+        row["key"],
+        row["key_id"] or "-",
+        "-" if row["age"] is None else format_duration(row["age"]),
+        ("-" if row["age"] is None else left) + (" !" if row["alarm"] else ""),
+        row["outcome"] + (f" ({row['failures']} failures)" if row["failures"] else ""),
+        "now" if wait <= 0 else f"in {format_duration(wait)}",
+    )

@@ -1,0 +1,179 @@
+"""The composition root: from options, environment and configuration to a ready store, life cycle or set of ports.
+
+Module level stays light; what needs hvac or requests is imported when it is built.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vault_asc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vault_asc.config import Config, Target
+    from vault_asc.custody import Minted
+    from vault_asc.lifecycle import Lifecycle
+    from vault_asc.nexla import NexlaClient
+    from vault_asc.rotation import Ports
+    from vault_asc.secret import Secret
+    from vault_asc.store import Store
+    from vault_asc.vault import Vault
+
+_TOKEN_MAX: Final = 16 * 1024  # bytes; a token of Vault has some hundred at most
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The options that every command takes which talks to Vault or reads the configuration."""
+
+    config_file: Path | None
+    address: str | None = None
+    token_file: Path | None = None
+
+    def config(self) -> "Config":
+        """The configuration, with `--address` in it."""
+        from vault_asc.config import load
+        from vault_asc.names import check_address
+
+        config = load(self.config_file, os.environ)
+        if self.address is None:
+            return config
+        return replace(config, vault=replace(config.vault, address=check_address(self.address, "--address")))
+
+    def vault(self, config: "Config") -> "Vault":
+        """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token."""
+        from vault_asc import http, policy
+        from vault_asc.names import is_unix
+        from vault_asc.vault import Vault
+
+        address = config.vault.address
+        store = config.store
+
+        def advice(path: str, capability: str) -> str | None:
+            return policy.needed(path, capability, mount=store.mount, prefix=store.prefix)
+
+        return Vault(
+            address,
+            None if is_unix(address) else read_token(self.token_file, os.environ),
+            session=http.session(ca_file=config.vault.ca_file),
+            namespace=config.vault.namespace,
+            advice=advice,
+        )
+
+    def store(self, config: "Config") -> "Store":
+        """The keys of the configured prefix."""
+        from vault_asc.store import Layout, Store
+
+        return Store(self.vault(config), Layout(config.store.mount, config.store.prefix))
+
+    def lifecycle(self, config: "Config") -> "Lifecycle":
+        """The commands of key owners."""
+        from vault_asc.clock import system_clock
+        from vault_asc.lifecycle import Lifecycle
+
+        return Lifecycle(self.store(config), system_clock)
+
+    def ports(self, config: "Config") -> "Ports":
+        """What a pass over targets needs: one Vault connection and, per Nexla account, one session."""
+        from vault_asc.clock import system_clock
+        from vault_asc.custody import KeyTokenSource
+        from vault_asc.files import write_atomic
+        from vault_asc.publisher import NexlaPublisher
+        from vault_asc.rotation import Ports
+
+        store = self.store(config)
+
+        def mint(target: "Target") -> "Minted":
+            return KeyTokenSource(store, target.key, system_clock).token(target.request)
+
+        def write_token_file(target: "Target", token: "Secret") -> None:
+            if target.token_file is not None:
+                write_atomic(target.token_file, token.reveal().encode(), now=system_clock())
+
+        publisher = NexlaPublisher(lambda account: self.nexla(config, account, store.vault))
+        return Ports(system_clock, mint, write_token_file, publisher)
+
+    @staticmethod
+    def nexla(config: "Config", account: str, vault: "Vault") -> "NexlaClient":
+        """A client of a Nexla account; its service key is read from Vault now."""
+        from vault_asc import http
+        from vault_asc.clock import system_clock
+        from vault_asc.nexla import RETRY_METHODS, NexlaClient
+        from vault_asc.secret import Secret
+
+        settings = config.account(account)
+        ref = settings.service_key
+        value = vault.kv_read(ref.mount, ref.path).data.get(ref.field)
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(
+                f'"{ref.mount}/{ref.path}" has no field "{ref.field}" with the Nexla service key',
+                hint=f"store it: vault kv put -mount={ref.mount} {ref.path} {ref.field}=-   (then paste it, Ctrl-D)",
+            )
+        session = http.session(ca_file=settings.ca_file, retry_methods=RETRY_METHODS)
+        return NexlaClient(session, settings.api_url, Secret(value.strip()), system_clock)
+
+
+def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
+    """The Vault token: file of the option, VAULT_TOKEN, BAO_TOKEN, ~/.vault-token. Never from the command line."""
+    from vault_asc.secret import Secret
+
+    if file is None:
+        value = environ.get("VAULT_TOKEN") or environ.get("BAO_TOKEN")
+        if value:
+            return Secret(value.strip())
+    path = file or Path.home() / ".vault-token"
+    try:
+        with path.open("rb") as stream:
+            value = stream.read(_TOKEN_MAX).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        if file is not None:
+            raise ConfigError(f'token file "{file}" cannot be read', hint=f"ls -l {file}") from exc
+        value = ""
+    if not value or not value.isprintable():
+        raise ConfigError(
+            "no Vault token", hint="log in (vault login), set VAULT_TOKEN, or name a file with --token-file"
+        )
+    return Secret(value)
+
+
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config`, for commands that do not talk to Vault."""
+    return _connected(command, ("config_file",))
+
+
+def vault_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config`, `--address` and `--token-file`, handed over as one `Connection`."""
+    return _connected(command, ("config_file", "address", "token_file"))
+
+
+def _connected(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    import functools
+
+    @functools.wraps(command)
+    def with_connection(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, connection=Connection(**{name: kwargs.pop(name) for name in names}), **kwargs)
+
+    wrapped: Callable[..., Any] = with_connection
+    for name in reversed(names):
+        wrapped = _OPTIONS[name](wrapped)
+    return wrapped
+
+
+_OPTIONS: Final[dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "config_file": click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="Configuration file (else VAULT_ASC_CONFIG, ./vault-asc.toml, /etc/vault-asc/vault-asc.toml).",
+    ),
+    "address": click.option("--address", help="Vault's address, or unix:///path of an Agent's listener."),
+    "token_file": click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        help="File with the Vault token (else VAULT_TOKEN, BAO_TOKEN, ~/.vault-token).",
+    ),
+}

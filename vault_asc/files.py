@@ -1,0 +1,129 @@
+"""Files that matter: whole or not at all, 0600, never through a symlink; and locks between processes.
+
+A reader sees the old bytes or the new ones, whatever kills the writer. Temporary files that a killed writer left are
+swept by the next one.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vault_asc.errors import BusyError, ConfigError
+
+_STALE: Final = 120.0
+"""Seconds after which a temporary file belongs to no living writer: a push ends within 50 s."""
+
+
+def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> None:
+    """Replace the content of `path`: temporary file in the same directory, fsync, rename, fsync of the directory.
+
+    `ConfigError` names the file and what is wrong with it or its directory; the old content then still stands.
+
+    Args:
+        path: the file; a symlink of that name is replaced, its target is not touched.
+        data: the whole new content.
+        now: Unix seconds, to tell stale temporary files from those of a living writer.
+        mode: permissions of the file, whatever the umask.
+    """
+    try:
+        with _directory(path.parent) as directory:
+            _sweep(directory, path.name, now)
+            temporary = f".{path.name}.{secrets.token_hex(4)}.tmp"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(temporary, flags, 0o600, dir_fd=directory)
+            try:
+                _fill(handle, data, mode)
+                os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=directory)
+                raise
+            os.fsync(directory)
+    except OSError as exc:
+        raise _refused(path, exc) from exc
+
+
+def make_private_dir(path: Path) -> Path:
+    """The directory, created 0700 with its parents when it is missing. `ConfigError` when that is not possible."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(
+            f'directory "{path}" cannot be made: {os.strerror(exc.errno or errno.EIO)}',
+            hint="create it for this user, or name another: state.dir, agent.dir",
+        ) from exc
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for the time of the block; `BusyError` at once when another process holds it.
+
+    The kernel frees the lock when its holder dies, so a file that was left behind locks nobody out.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _refused(path, exc) from exc
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise BusyError(
+                f'another vault-asc holds the lock "{path}"', hint="wait until it is done, a push ends within 50 s"
+            ) from exc
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    """A descriptor of a directory in which nobody else can swap our file."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(handle).st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ConfigError(f'directory "{path}" is writable by everybody', hint=f"chmod o-w {path}")
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _fill(handle: int, data: bytes, mode: int) -> None:
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())
+
+
+def _sweep(directory: int, name: str, now: float) -> None:
+    """Remove temporary files of dead writers of the same file."""
+    for entry in os.listdir(directory):
+        if entry.startswith(f".{name}.") and entry.endswith(".tmp"):
+            with contextlib.suppress(OSError):
+                if os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mtime < now - _STALE:
+                    os.unlink(entry, dir_fd=directory)
+
+
+def _refused(path: Path, exc: OSError) -> ConfigError:
+    hints = {
+        errno.ENOENT: f"create the directory first: mkdir -m 700 -p {path.parent}",
+        errno.ENOSPC: "make room on that file system",
+        errno.EROFS: "choose a path on a writable file system",
+        errno.ENOTDIR: f"{path.parent} must be a directory, not a file and no symlink",
+        errno.ELOOP: f"{path} must not be reached through a symlink",
+        errno.EISDIR: f"{path} is a directory, name a file",
+    }
+    code = exc.errno or errno.EIO
+    return ConfigError(
+        f'cannot write "{path}": {os.strerror(code)}; what was there is untouched',
+        hint=hints.get(code, f"check who owns {path.parent} and its permissions"),
+    )

@@ -1,0 +1,79 @@
+"""One call in progress: what its policy allows and how far it got, seen by every layer below requests.
+
+requests and urllib3 hand nothing of ours down to their sockets, and a session serves many threads at once. A context
+variable reaches connection, socket and retry rule alike, also on a pooled connection that another call opened.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from vault_asc.http.deadline import Deadline
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may cost.
+
+    Attributes:
+        connect: seconds for one connection: name, TCP and TLS together.
+        total: seconds for the whole call with all tries and the pauses between them.
+        body: bytes of the answer's body.
+        attempts: tries, the first included.
+    """
+
+    connect: float = 3.0
+    total: float = 10.0
+    body: int = 1 << 20
+    attempts: int = 3
+
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "LIST"})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules of a session.
+
+    Attributes:
+        limits: what one call may cost.
+        retry_methods: methods that may be sent again after the server may have got them.
+        wait: sleeps for so many seconds between two tries.
+        uniform: gives a random number between its two arguments.
+    """
+
+    limits: Limits
+    retry_methods: frozenset[str]
+    wait: Callable[[float], object]
+    uniform: Callable[[float, float], float]
+
+
+@dataclass
+class Call:
+    """One call: its rules, and how far it got.
+
+    Attributes:
+        policy: the rules of its session.
+        endpoint: `host:port` or `unix:///path`, for messages.
+        budget: seconds that the whole call may take, for messages.
+        deadline: the end of the whole call.
+        sent: whether this try may have reached the server.
+        ever_sent: whether any try may have.
+        pause: seconds before the next try.
+    """
+
+    policy: Policy
+    endpoint: str
+    budget: float
+    deadline: Deadline
+    sent: bool = False
+    ever_sent: bool = False
+    pause: float = 0.0
+
+    def sending(self) -> None:
+        """From now on the server may have got the request."""
+        self.sent = self.ever_sent = True
+
+
+current_call: ContextVar[Call] = ContextVar("vault_asc_http_call")

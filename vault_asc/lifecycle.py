@@ -1,0 +1,227 @@
+"""What key owners do: import, stage, promote, rotate, roll back, disable, enable, destroy.
+
+Each is an order of single writes, and the record is always written last: killed after any of them, the old key is
+still current, and the repeated command completes. No command here reads a private key back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from vault_asc.clock import Clock, iso
+from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError, VaultError
+from vault_asc.identity import Identity
+from vault_asc.key import PrivateKey
+from vault_asc.store import Custody, Note, Record, State, Store, StoredRecord
+from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata
+
+_NO_DELETION: Final = {"", "0s", "0"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a command did: the record now, and whether anything had to be written."""
+
+    stored: StoredRecord
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """The commands of key owners on one store."""
+
+    store: Store
+    clock: Clock
+
+    def import_key(self, name: str, key: PrivateKey, identity: Identity) -> Change:
+        """Store a new key under a name that is free. Importing the same key again changes nothing."""
+        mount = self.store.layout.mount
+        self.store.vault.require_kv2(mount)
+        present = self.store.find(name)
+        if present is not None:
+            return _already(present, key, identity)
+        private = self.store.private_metadata(name)
+        self._refuse_planned_deletion(name, private)
+        version = self.store.write_private(name, key, identity.key_id, cas=private.current_version)
+        who = self.store.vault.whoami()
+        record = Record(
+            Custody.KV, identity, key.spki_sha256, State.ENABLED, version, iso(self.clock()), who, changed_by=who
+        )
+        # A record that was soft-deleted never comes here; one that was removed for good starts again at version 0.
+        self.store.write_record(name, record, cas=0)
+        return Change(self.store.read(name), changed=True)
+
+    def stage(self, name: str, key: PrivateKey, key_id: str) -> Note:
+        """Write a new private version beside the current one, and a note about it. No consumer notices.
+
+        Repeated with the same key it finds the staged version and writes nothing.
+        """
+        stored = self.store.read(name)
+        if stored.record.spki_sha256 == key.spki_sha256:
+            raise PrivateKeyError(
+                f'this is the current key of "{name}" already, nothing was staged', hint="stage the new .p8 file"
+            )
+        if stored.record.identity.key_id == key_id:
+            raise PrivateKeyError(
+                f'key ID "{key_id}" is that of the current key of "{name}", but the key differs',
+                hint="a new key has a new key ID: name it with --key-id",
+            )
+        note, note_version = self.store.note(name)
+        private = self.store.private_metadata(name)
+        if note and _waiting(note, stored, private) and (note.key_id, note.spki_sha256) == (key_id, key.spki_sha256):
+            return note
+        self._refuse_planned_deletion(name, private)
+        self._refuse_pruning(stored, private)
+        version = self.store.write_private(name, key, key_id, cas=private.current_version)
+        note = Note(version, key_id, key.spki_sha256, iso(self.clock()), self.store.vault.whoami())
+        self.store.write_note(name, note, cas=note_version)
+        return note
+
+    def promote(self, name: str, fingerprint: str | None = None) -> Change:
+        """Make the staged version current; with a fingerprint, only if it is that of the staged key."""
+        stored = self.store.read(name)
+        note, _ = self.store.note(name)
+        expected = None if fingerprint is None else fingerprint.strip().lower().removeprefix("sha256:").replace(":", "")
+        if expected is not None and stored.record.spki_sha256 == expected:
+            return Change(stored, changed=False)  # repeated after an interruption
+        if note is None or not _waiting(note, stored, self.store.private_metadata(name)):
+            raise NotFoundError(
+                f'nothing is staged for key "{name}", the current key stays',
+                hint=f"stage a new key first: vault-asc key stage {name} FILE",
+            )
+        if expected is not None and expected != note.spki_sha256:
+            raise PrivateKeyError(
+                f'the staged version of "{name}" has another fingerprint (SHA256:{note.spki_sha256}), nothing was changed',
+                hint=f"ask {note.staged_by}, who staged it at {note.staged_at}, before you promote it",
+            )
+        identity = replace(stored.record.identity, key_id=note.key_id)
+        return self._replace(
+            stored,
+            identity=identity,
+            spki_sha256=note.spki_sha256,
+            private_version=note.private_version,
+            imported_at=note.staged_at,
+            imported_by=note.staged_by,
+        )
+
+    def rotate(self, name: str, key: PrivateKey, key_id: str) -> Change:
+        """Stage and promote. Repeated with the same key it completes, or changes nothing."""
+        stored = self.store.read(name)
+        if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
+            return Change(stored, changed=False)
+        self.stage(name, key, key_id)
+        return self.promote(name, key.spki_sha256)
+
+    def rollback(self, name: str, to: int | None = None) -> Change:
+        """Point the record to an older private version: `to`, or the one that was current before.
+
+        The facts come from the record's own history, the private part is not read. What was current becomes staged.
+        """
+        stored = self.store.read(name)
+        if to == stored.record.private_version:
+            return Change(stored, changed=False)
+        older = self._history(stored, lambda r: r.private_version == to if to else _differs(r, stored.record))
+        if older is None:
+            what = f"private version {to}" if to else "an earlier key"
+            raise NotFoundError(
+                f'the history of "{name}" does not show {what}, nothing was changed',
+                hint=f"see its versions: vault-asc key show {name}",
+            )
+        target = self.store.private_metadata(name).versions.get(older.private_version)
+        if target is None or not target.readable:
+            raise NotFoundError(
+                f'private version {older.private_version} of "{name}" is gone (pruned, deleted or destroyed),'
+                " nothing was changed",
+                hint=f"see what is left: vault-asc key show {name}",
+            )
+        return self._replace(
+            stored,
+            identity=older.identity,
+            spki_sha256=older.spki_sha256,
+            private_version=older.private_version,
+            imported_at=older.imported_at,
+            imported_by=older.imported_by,
+        )
+
+    def set_state(self, name: str, state: State) -> Change:
+        """Disable or enable minting."""
+        stored = self.store.read(name)
+        if stored.record.state is state:
+            return Change(stored, changed=False)
+        return self._replace(stored, state=state)
+
+    def destroy(self, name: str) -> bool:
+        """Remove a disabled key with all its versions, for good. False when there was nothing left to remove."""
+        stored = self.store.find(name)
+        if stored is None:
+            left = self.store.private_metadata(name).current_version
+            if not left:
+                return False
+        elif stored.record.state is not State.DISABLED:
+            raise TokenRequestError(
+                f'key "{name}" is enabled, nothing was destroyed',
+                hint=f"make sure that nobody mints from it any more, then: vault-asc key disable {name}",
+            )
+        self.store.remove(name)
+        return True
+
+    # -- checks before a write -----------------------------------------------------------------------------------
+
+    def _refuse_planned_deletion(self, name: str, private: KvMetadata) -> None:
+        after = private.delete_version_after
+        if after in _NO_DELETION:
+            after = self.store.vault.kv_config(self.store.layout.mount)[1]
+        if after not in _NO_DELETION:
+            where = f"{self.store.layout.mount}/{self.store.layout.private(name)}"
+            raise VaultError(
+                f'versions of "{where}" are deleted after {after} (delete_version_after), so nothing was written',
+                hint=f"vault kv metadata put -delete-version-after=0s {where}, or use a mount without it",
+            )
+
+    def _refuse_pruning(self, stored: StoredRecord, private: KvMetadata) -> None:
+        kept = private.max_versions or self.store.vault.kv_config(self.store.layout.mount)[0] or DEFAULT_MAX_VERSIONS
+        if stored.record.private_version > private.current_version + 1 - kept:
+            return
+        where = f"{self.store.layout.mount}/{self.store.layout.private(stored.name)}"
+        raise VaultError(
+            f'a further version of "{where}" would prune version {stored.record.private_version}, which is current'
+            f" (max_versions {kept}); nothing was written",
+            hint=f"promote what is staged, or keep more: vault kv metadata put -max-versions={kept + 10} {where}",
+        )
+
+    # -- writing and looking back --------------------------------------------------------------------------------
+
+    def _replace(self, stored: StoredRecord, **changes: object) -> Change:
+        values = {**changes, "changed_by": self.store.vault.whoami()}
+        record = replace(stored.record, **values)  # type: ignore[arg-type]  # the fields of Record, by name
+        self.store.write_record(stored.name, record, cas=stored.version)
+        return Change(self.store.read(stored.name), changed=True)
+
+    def _history(self, stored: StoredRecord, wanted: Callable[[Record], bool]) -> Record | None:
+        """The newest earlier version of the record for which `wanted` holds."""
+        for version, facts in sorted(self.store.record_metadata(stored.name).versions.items(), reverse=True):
+            if version < stored.version and facts.readable:
+                record = self.store.read(stored.name, version).record
+                if wanted(record):
+                    return record
+        return None
+
+
+def _waiting(note: Note, stored: StoredRecord, private: KvMetadata) -> bool:
+    """Whether the note tells of a version that is newer than the record's and still there."""
+    version = private.versions.get(note.private_version)
+    return note.private_version > stored.record.private_version and version is not None and version.readable
+
+
+def _differs(record: Record, current: Record) -> bool:
+    return record.private_version < current.private_version
+
+
+def _already(present: StoredRecord, key: PrivateKey, identity: Identity) -> Change:
+    if present.record.spki_sha256 == key.spki_sha256 and present.record.identity == identity:
+        return Change(present, changed=False)
+    raise ConflictError(
+        f'key "{present.name}" exists: key ID {present.record.identity.key_id}, imported by'
+        f" {present.record.imported_by} at {present.record.imported_at}; nothing was changed",
+        hint=f"to replace it: vault-asc key rotate {present.name} FILE; or choose another name",
+    )

@@ -1,0 +1,114 @@
+"""One pass over targets: those that are due, earliest expiry first, one lock each, within one deadline.
+
+What a target needs is in `rotation`; this module adds order, locks, state files and the clock's end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vault_asc.clock import Clock
+from vault_asc.config import Target
+from vault_asc.errors import BusyError, ConfigError, VaultAscError
+from vault_asc.rotation import Ports, TargetState, due, refresh
+from vault_asc.state import StateDir, read_tick
+
+DEADLINE: Final = 50.0
+"""Seconds for a whole pass; the Agent kills its exec after 60."""
+_LEAST: Final = 5.0  # seconds that an attempt needs to be worth beginning
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a pass did with one target.
+
+    Attributes:
+        target: which one.
+        reason: why it was due, or why nothing was done.
+        state: its state afterwards; None when nothing was done.
+        error: set when the attempt could not even be made or recorded.
+    """
+
+    target: Target
+    reason: str
+    state: TargetState | None = None
+    error: VaultAscError | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How a pass is to be made.
+
+    Attributes:
+        states: the state directory.
+        ticks: the Agent's tick files; None without an Agent.
+        only_due: leave targets alone that are not due.
+        dry: tell what is due, do nothing.
+        clock: Unix seconds.
+        ports: opens the connections; called at most once, and only when something is due.
+    """
+
+    states: StateDir
+    ticks: Path | None
+    only_due: bool
+    dry: bool
+    clock: Clock
+    ports: Callable[[], Ports]
+
+    def run(self, targets: Sequence[Target]) -> list[Result]:
+        """Make the pass; one result per target, in the order of work."""
+        end = self.clock() + DEADLINE
+        opened: list[Ports] = []
+        results = []
+        for target in self._by_expiry(targets):
+            if end - self.clock() < _LEAST:
+                results.append(Result(target, "no time left in this pass"))
+            else:
+                results.append(self._one(target, opened))
+        return results
+
+    def _by_expiry(self, targets: Sequence[Target]) -> list[Target]:
+        return sorted(targets, key=lambda target: _expiry(self.states, target))
+
+    def _one(self, target: Target, opened: list[Ports]) -> Result:
+        try:
+            reason = self._reason(target, self.states.load(target.name))
+            if reason is None:
+                return Result(target, "not due")
+            if self.dry:
+                return Result(target, f"due: {reason}")
+            with self.states.lock(target.name):
+                return self._locked(target, opened)
+        except BusyError as error:
+            return Result(target, "busy: another push holds it", error=error)
+        except VaultAscError as error:
+            return Result(target, "no attempt was possible", error=error)
+
+    def _locked(self, target: Target, opened: list[Ports]) -> Result:
+        # Read again under the lock: whoever held it may just have done the work.
+        state = self.states.load(target.name)
+        reason = self._reason(target, state)
+        if reason is None:
+            return Result(target, "not due")
+        if not opened:
+            opened.append(self.ports())
+        tick = read_tick(self.ticks, target.key) if self.ticks else None
+        after = refresh(target, state, tick, opened[0])
+        try:
+            self.states.save(target.name, after, self.clock())
+        except VaultAscError as error:
+            return Result(target, reason, after, error)
+        return Result(target, reason, after)
+
+    def _reason(self, target: Target, state: TargetState) -> str | None:
+        tick = read_tick(self.ticks, target.key) if self.ticks else None
+        reason = due(target, state, tick, self.clock())
+        return reason or (None if self.only_due else "asked for")
+
+
+def _expiry(states: StateDir, target: Target) -> float:
+    try:
+        return states.load(target.name).expires_at
+    except ConfigError:
+        return 0

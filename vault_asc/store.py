@@ -1,0 +1,279 @@
+"""How a key lies in Vault: a public record, a private part and, while a new version waits, a public note about it.
+
+Three KV v2 secrets per key, below one mount and prefix:
+
+    keys/<name>      the record: public facts, and the only pointer to what is current
+    private/<name>   private_key and key_id, nothing else; versions newer than the record's are staged
+    staged/<name>    the note: key ID and fingerprint of the staged version, for whoever promotes it without being
+                     allowed to read it
+
+Reading and single check-and-set writes are here; the order of writes that makes up a command is in `lifecycle`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError
+from vault_asc.identity import Identity, KeyType
+from vault_asc.key import PrivateKey
+from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Vault
+
+FORMAT: Final = 1
+
+
+class Custody(StrEnum):
+    """How the private part of a key is kept, and with that who signs."""
+
+    KV = "kv"
+
+
+class State(StrEnum):
+    """Whether tokens may be minted from a key."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where keys lie: KV v2 mount and prefix."""
+
+    mount: str
+    prefix: str
+
+    def record(self, name: str) -> str:
+        """Path of a record below the mount."""
+        return f"{self.prefix}/keys/{name}"
+
+    def private(self, name: str) -> str:
+        """Path of a private part below the mount."""
+        return f"{self.prefix}/private/{name}"
+
+    def note(self, name: str) -> str:
+        """Path of the note on a staged version below the mount."""
+        return f"{self.prefix}/staged/{name}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The public facts of a key. Times are ISO 8601 in UTC; the fingerprint is the SHA-256 of the public key (SPKI)."""
+
+    custody: Custody
+    identity: Identity
+    spki_sha256: str
+    state: State
+    private_version: int
+    imported_at: str
+    imported_by: str
+    changed_by: str
+
+    def dump(self) -> dict[str, Any]:
+        """As it is written to Vault."""
+        facts = {k: v for k, v in asdict(self).items() if k != "identity"}
+        issuer = {} if self.identity.issuer_id is None else {"issuer_id": self.identity.issuer_id}
+        return {
+            "format": FORMAT,
+            "key_id": self.identity.key_id,
+            "key_type": str(self.identity.key_type),
+            "audience": self.identity.audience,
+            **issuer,
+            **{k: str(v) if isinstance(v, StrEnum) else v for k, v in facts.items()},
+        }
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any], where: str) -> "Record":
+        """From Vault; `VaultError` when it is no record of ours or of a newer format."""
+        if data.get("format") != FORMAT:
+            raise VaultError(
+                f'"{where}" has format {data.get("format")!r}, this version of vault-asc reads format {FORMAT}',
+                hint="upgrade vault-asc, or look at who wrote there: vault kv metadata get",
+            )
+        try:
+            return cls(
+                custody=Custody(data["custody"]),
+                identity=Identity(
+                    str(data["key_id"]), data.get("issuer_id"), KeyType(data["key_type"]), str(data["audience"])
+                ),
+                spki_sha256=str(data["spki_sha256"]),
+                state=State(data["state"]),
+                private_version=int(data["private_version"]),
+                imported_at=str(data["imported_at"]),
+                imported_by=str(data["imported_by"]),
+                changed_by=str(data["changed_by"]),
+            )
+        except (KeyError, ValueError, TypeError) as exc:
+            raise VaultError(
+                f'"{where}" is no record of vault-asc: {type(exc).__name__} {exc}',
+                hint="roll it back to its last good version: vault kv rollback, or import the key under another name",
+            ) from exc
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record as read: its name, its KV version (the check-and-set value) and when that was written."""
+
+    name: str
+    record: Record
+    version: int
+    written_at: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Public facts of a staged private version."""
+
+    private_version: int
+    key_id: str
+    spki_sha256: str
+    staged_at: str
+    staged_by: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """The keys of one prefix."""
+
+    vault: Vault
+    layout: Layout
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Names of all keys."""
+        return self.vault.kv_list(self.layout.mount, f"{self.layout.prefix}/keys")
+
+    def read(self, name: str, version: int | None = None) -> StoredRecord:
+        """The record of a key, the current version by default. `NotFoundError` says how it is missing."""
+        path = self.layout.record(name)
+        try:
+            found = self.vault.kv_read(self.layout.mount, path, version)
+        except MissingVersionError as exc:
+            raise self._no_record(name, exc) from exc
+        return StoredRecord(
+            name, Record.load(found.data, f"{self.layout.mount}/{path}"), found.version, found.created_time
+        )
+
+    def find(self, name: str) -> StoredRecord | None:
+        """The record, or None when there never was one or it was removed for good."""
+        try:
+            return self.read(name)
+        except MissingVersionError as exc:
+            if exc.state == "missing":
+                return None
+            raise
+
+    def record_metadata(self, name: str) -> KvMetadata:
+        """Versions of the record."""
+        return self.vault.kv_metadata(self.layout.mount, self.layout.record(name))
+
+    def write_record(self, name: str, record: Record, *, cas: int) -> int:
+        """Make `record` current, provided that version `cas` still is. Returns the new KV version.
+
+        After a lost answer the record is read: if it is ours, the write has happened. `ConflictError` says who was
+        faster and when.
+        """
+        data = record.dump()
+        try:
+            return self.vault.kv_write(self.layout.mount, self.layout.record(name), data, cas=cas)
+        except LostAnswerError:
+            now = self.find(name)
+            if now is not None and now.record == record:
+                return now.version
+            raise
+        except CheckAndSetError as exc:
+            raise self._conflict(name, exc) from exc
+
+    # -- private parts -------------------------------------------------------------------------------------------
+
+    def read_private(self, stored: StoredRecord) -> KvSecret:
+        """Exactly the private version that the record points to."""
+        return self.vault.kv_read(self.layout.mount, self.layout.private(stored.name), stored.record.private_version)
+
+    def private_metadata(self, name: str) -> KvMetadata:
+        """Versions of the private part, without any value."""
+        return self.vault.kv_metadata(self.layout.mount, self.layout.private(name))
+
+    def private_metadata_or_none(self, name: str) -> KvMetadata | None:
+        """The same, None when the token may not see it, as a minter may not."""
+        try:
+            return self.private_metadata(name)
+        except PermissionDeniedError:
+            return None
+
+    def write_private(self, name: str, key: PrivateKey, key_id: str, *, cas: int) -> int:
+        """Write a further private version. Nothing uses it before a record points to it."""
+        data = {"private_key": key.pem.reveal(), "key_id": key_id}
+        try:
+            return self.vault.kv_write(self.layout.mount, self.layout.private(name), data, cas=cas)
+        except CheckAndSetError as exc:
+            raise ConflictError(
+                f'somebody else wrote a private version of "{name}" at the same time; the current key is untouched',
+                hint=f"look first, then repeat: vault-asc key show {name}",
+            ) from exc
+
+    # -- notes ---------------------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> tuple[Note | None, int]:
+        """The note on the staged version, and its KV version for the next write (0: never written)."""
+        try:
+            found = self.vault.kv_read(self.layout.mount, self.layout.note(name))
+        except MissingVersionError:
+            return None, self.vault.kv_metadata(self.layout.mount, self.layout.note(name)).current_version
+        data = found.data
+        try:
+            note = Note(
+                int(data["private_version"]),
+                str(data["key_id"]),
+                str(data["spki_sha256"]),
+                str(data["staged_at"]),
+                str(data["staged_by"]),
+            )
+        except (KeyError, ValueError, TypeError):
+            return None, found.version
+        return note, found.version
+
+    def write_note(self, name: str, note: Note, *, cas: int) -> None:
+        """Leave the note. It is written after the private version that it tells of."""
+        try:
+            self.vault.kv_write(self.layout.mount, self.layout.note(name), asdict(note), cas=cas)
+        except CheckAndSetError as exc:
+            raise ConflictError(
+                f'somebody else staged a version of "{name}" at the same time; the current key is untouched',
+                hint=f"look first, then repeat: vault-asc key show {name}",
+            ) from exc
+
+    # -- removal -------------------------------------------------------------------------------------------------
+
+    def remove(self, name: str) -> None:
+        """Remove private part, note and record for good, the record last, so that an interruption can be resumed."""
+        for path in (self.layout.private(name), self.layout.note(name), self.layout.record(name)):
+            self.vault.kv_delete_all(self.layout.mount, path)
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def _no_record(self, name: str, exc: MissingVersionError) -> MissingVersionError:
+        if exc.state != "missing":
+            return MissingVersionError(
+                f'the record of key "{name}" was {exc.state}; {exc.message}',
+                hint=exc.hint or f"import the key again: vault-asc key import FILE {name}",
+                state=exc.state,
+                deleted_at=exc.deleted_at,
+            )
+        self.vault.require_kv2(self.layout.mount)  # a missing or a KV v1 mount deserves its own message
+        where = f"{self.layout.mount}/{self.layout.prefix}"
+        return MissingVersionError(
+            f'no key "{name}" in {where}',
+            hint="see what there is: vault-asc key list; add one: vault-asc key import FILE NAME",
+            state="missing",
+        )
+
+    def _conflict(self, name: str, exc: CheckAndSetError) -> ConflictError:
+        now = self.find(name)
+        if now is None:
+            return ConflictError(f'the record of "{name}" was removed in the meantime; {exc.message}')
+        return ConflictError(
+            f'the record of "{name}" was changed by {now.record.changed_by} at {now.written_at}; your change was not made',
+            hint=f"look first, then repeat: vault-asc key show {name}",
+        )

@@ -1,0 +1,123 @@
+"""Tokens: what may be asked for, and `mint()`, the one function that makes them, whoever holds the key.
+
+Pure: no I/O, the moment is an argument. PyJWT is loaded by `mint()` alone, because configuration checks and the
+schedule use the rules of this module without ever minting.
+
+Source of the rules: Apple, "Generating Tokens for API Requests", and the field reports that both `exp - iat` and
+`exp - now` are checked against 20 minutes.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from vault_asc.errors import TokenRequestError
+from vault_asc.secret import Secret
+
+if TYPE_CHECKING:
+    from vault_asc.identity import Identity
+
+BACKDATE: Final = 60
+"""Seconds by which `iat` lies in the past, so that a fast local clock is no reason for Apple to refuse."""
+DEFAULT_LIFETIME: Final = 1140
+MAX_LIFETIME: Final = 1200
+MIN_LIFETIME: Final = BACKDATE + 5
+
+_SCOPE_ENTRY: Final = re.compile(r"GET /v[1-9][0-9]?(?:/[A-Za-z0-9_.~\-]+)+(?:\?[!-~]+)?", re.ASCII)
+_SCOPE_MAX: Final = 100  # entries; Apple names no limit, a header has one
+
+
+class Signer(Protocol):
+    """Signs for one key, wherever that key is held."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The ES256 signature of `message` as JOSE wants it: 64 bytes, r then s."""
+        ...
+
+
+@dataclass(frozen=True)
+class TokenRequest:
+    """What a consumer asks for. Refused with `TokenRequestError` where Apple would refuse the token.
+
+    Attributes:
+        lifetime: `exp - iat` in seconds, at most 1200.
+        scope: the calls that the token is good for, such as `GET /v1/apps`; empty means all that the key may.
+    """
+
+    lifetime: int = DEFAULT_LIFETIME
+    scope: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not MIN_LIFETIME <= self.lifetime <= MAX_LIFETIME:
+            raise TokenRequestError(
+                f"a lifetime of {self.lifetime} s is not possible",
+                hint=f"ask for {MIN_LIFETIME}s to {MAX_LIFETIME}s; {BACKDATE} s of it lie in the past, 19m is the default",
+            )
+        if len(self.scope) > _SCOPE_MAX:
+            raise TokenRequestError(
+                f"a scope of {len(self.scope)} entries is too long", hint=f"use at most {_SCOPE_MAX} entries"
+            )
+        for entry in self.scope:
+            _check_scope(entry)
+
+    @property
+    def usable_life(self) -> int:
+        """Seconds from minting to expiry."""
+        return self.lifetime - BACKDATE
+
+
+@dataclass(frozen=True)
+class Token:
+    """A minted token. Times are Unix seconds."""
+
+    value: Secret
+    key_id: str
+    issued_at: int
+    expires_at: int
+    scope: tuple[str, ...] = ()
+
+    def remaining(self, now: float) -> float:
+        """Seconds until it expires."""
+        return self.expires_at - now
+
+
+def claims(identity: "Identity", request: TokenRequest, now: float) -> dict[str, Any]:
+    """Exactly Apple's claims: `iss` for a team key, `sub` for an individual one, never both; integers."""
+    issued_at = int(now) - BACKDATE
+    who = {"iss": identity.issuer_id} if identity.issuer_id is not None else {"sub": "user"}
+    what = {"scope": list(request.scope)} if request.scope else {}
+    return {**who, "iat": issued_at, "exp": issued_at + request.lifetime, "aud": identity.audience, **what}
+
+
+def mint(identity: "Identity", request: TokenRequest, signer: Signer, now: float) -> Token:
+    """Make a token for `identity` at `now`. What `signer.sign` raises goes through unchanged."""
+    import jwt
+
+    class DelegatedES256(jwt.algorithms.ECAlgorithm):
+        """Hands the signing input to the signer; PyJWT does all the encoding, in every custody."""
+
+        def prepare_key(self, key: Any) -> Any:
+            return key
+
+        def sign(self, msg: bytes, key: Any) -> bytes:
+            signature: bytes = key.sign(msg)
+            return signature
+
+    jws = jwt.PyJWS(algorithms=[])
+    jws.register_algorithm("ES256", DelegatedES256(jwt.algorithms.ECAlgorithm.SHA256))
+    body = claims(identity, request, now)
+    payload = json.dumps(body, separators=(",", ":")).encode()
+    encode: Any = jws.encode  # typed for PyJWT's own kinds of key; ours is the signer
+    value = encode(payload, signer, algorithm="ES256", headers={"kid": identity.key_id})
+    return Token(Secret(value), identity.key_id, body["iat"], body["exp"], request.scope)
+
+
+def _check_scope(entry: str) -> None:
+    if _SCOPE_ENTRY.fullmatch(entry) and "/.." not in entry and "#" not in entry:
+        return
+    shown = entry if entry.isprintable() else repr(entry)
+    raise TokenRequestError(
+        f'scope entry "{shown}" is not one that Apple takes',
+        hint='write the method GET, a blank and a path without host, such as "GET /v1/apps?filter[platform]=IOS"',
+    )

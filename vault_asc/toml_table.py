@@ -1,0 +1,84 @@
+"""Taking a TOML table apart, strictly: every key has a type, and a key that nobody takes is an error."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from vault_asc.errors import ConfigError
+
+
+class Table:
+    """One table of the file: takes known keys with their type, and complains about what is left."""
+
+    def __init__(self, data: Mapping[str, Any], where: str) -> None:
+        self.where = where
+        self._left = dict(data)
+        self._known: list[str] = []
+
+    def take(self, key: str, kind: type, default: Any) -> Any:
+        """The value of `key`, of type `kind`; the default when it is absent."""
+        self._known.append(key)
+        if key not in self._left:
+            return default
+        value = self._left.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ConfigError(
+                f"{key} in {self.where} is {_kind(type(value))}, not {_kind(kind)}",
+                hint=f"write {key} = {_EXAMPLES[kind]}",
+            )
+        return value
+
+    def required(self, key: str, kind: type) -> Any:
+        """The value of `key`, which must be there."""
+        value = self.take(key, kind, None)
+        if value is None:
+            raise ConfigError(f"{key} is missing in {self.where}", hint=f"add {key} = {_EXAMPLES[kind]}")
+        return value
+
+    def path(self, key: str) -> Path | None:
+        """An absolute path."""
+        value = self.take(key, str, None)
+        if value is not None and not value.startswith("/"):
+            raise ConfigError(f'{key} "{value}" in {self.where} is not absolute', hint="write the whole path from /")
+        return None if value is None else Path(value)
+
+    def table(self, key: str) -> "Table":
+        """A sub-table; an empty one when it is absent."""
+        return Table(self.take(key, dict, {}), f"[{key}]")
+
+    def tables(self) -> list[tuple[str, "Table"]]:
+        """All sub-tables, by name."""
+        names = list(self._left)
+        return [(name, Table(self.take(name, dict, {}), f"[{self.where.strip('[]')}.{name}]")) for name in names]
+
+    def tables_in(self, key: str) -> list["Table"]:
+        """An array of tables."""
+        items = self.take(key, list, [])
+        if not all(isinstance(item, dict) for item in items):
+            raise ConfigError(f"{key} in {self.where} is no array of tables", hint=f"write [[{key}]] above each")
+        return [Table(item, f'[[{key}]] "{item.get("name", number)}"') for number, item in enumerate(items, 1)]
+
+    def done(self) -> None:
+        """Refuse what was not taken."""
+        if not self._left:
+            return
+        import difflib
+
+        unknown = next(iter(self._left))
+        near = difflib.get_close_matches(unknown, self._known, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(self._known))}"
+        raise ConfigError(f'unknown key "{unknown}" in {self.where}', hint=hint)
+
+
+_EXAMPLES: Final = {str: '"..."', int: "1", list: '["..."]', dict: "{ ... }"}
+
+
+def _kind(kind: type) -> str:
+    names: dict[type, str] = {
+        str: "a string",
+        int: "a whole number",
+        list: "an array",
+        dict: "a table",
+        bool: "a boolean",
+    }
+    return names.get(kind, kind.__name__)

@@ -1,0 +1,341 @@
+"""The only user of hvac: connect, KV v2, policies; every error becomes one of ours that names path and capability.
+
+Not here: what the secrets mean (store), which policies exist (policy), how HTTP behaves (http).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import hvac
+import requests
+from hvac import exceptions as hvac_errors
+
+from vault_asc import http
+from vault_asc.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    VaultError,
+    VaultUnavailableError,
+)
+from vault_asc.secret import Secret, safe_text
+
+Advice = Callable[[str, str], str | None]
+"""Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
+
+_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
+DEFAULT_MAX_VERSIONS: Final = 10  # what KV v2 keeps when neither the secret nor the mount says otherwise
+
+
+class LostAnswerError(VaultUnavailableError):
+    """A write was sent and no answer came back: whether it happened has to be looked up, never assumed."""
+
+
+class CheckAndSetError(ConflictError):
+    """The version that a write was based on is no longer the current one."""
+
+
+class MissingVersionError(NotFoundError):
+    """A KV version that exists no more, or never did.
+
+    Attributes:
+        state: `deleted`, `destroyed`, or `missing` (never written, or pruned by max_versions).
+        deleted_at: ISO 8601 time of the deletion, "" when there was none.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, state: str, deleted_at: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.state = state
+        self.deleted_at = deleted_at
+
+
+@dataclass(frozen=True)
+class KvSecret:
+    """One version of a KV v2 secret. `data` may hold key material and is never shown."""
+
+    data: Mapping[str, Any] = field(repr=False)
+    version: int
+    created_time: str
+    deletion_time: str = ""
+
+
+@dataclass(frozen=True)
+class KvVersion:
+    """What the metadata says of one version."""
+
+    created_time: str
+    deletion_time: str
+    destroyed: bool
+
+    @property
+    def readable(self) -> bool:
+        """Whether its data can still be read. A deletion planned for the future counts as gone soon, so as gone."""
+        return not self.destroyed and not self.deletion_time
+
+
+@dataclass(frozen=True)
+class KvMetadata:
+    """Versions of a secret without any of its values."""
+
+    current_version: int
+    max_versions: int
+    delete_version_after: str
+    versions: Mapping[int, KvVersion]
+
+
+NO_METADATA: Final = KvMetadata(0, 0, "0s", {})
+"""The metadata of a secret that was never written."""
+
+
+class Vault:
+    """One connection to Vault or OpenBao, as one token (or as the Agent, through its unix socket).
+
+    Args:
+        address: checked address (`vault_asc.names.check_address`).
+        token: Vault token; None through the Agent's socket, which adds its own.
+        namespace: Vault namespace, None for none.
+        session: a session of `vault_asc.http`.
+        advice: names the shipped policy for the hint of a denied call.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: Secret | None,
+        *,
+        session: requests.Session,
+        namespace: str | None = None,
+        advice: Advice | None = None,
+    ) -> None:
+        self.address = address
+        self._advice = advice or (lambda _path, _capability: None)
+        # An empty token, never None: for None hvac would look into the environment and ~/.vault-token.
+        self._client: Any = hvac.Client(
+            url=http.base_url(address),
+            token=token.reveal() if token is not None else "",
+            namespace=namespace,
+            session=session,
+            verify=True,
+            allow_redirects=False,
+        )
+
+    # -- KV v2 ---------------------------------------------------------------------------------------------------
+
+    def kv_read(self, mount: str, path: str, version: int | None = None) -> KvSecret:
+        """One version of a secret, the current one by default.
+
+        Raises `MissingVersionError` for a version that is deleted, destroyed, pruned or was never written.
+        """
+        where = f"{mount}/data/{path}"
+        params = {} if version is None else {"version": version}
+        with self._translated(where, "read"):
+            try:
+                answer = self._json(self._client.adapter.get(f"/v1/{where}", params=params), where)
+            except hvac_errors.InvalidPath as exc:
+                raise self._missing(mount, path, version, exc) from exc
+        data, meta = answer.get("data"), answer.get("metadata")
+        if not isinstance(data, dict) or not isinstance(meta, dict):
+            raise VaultError(f'the answer for "{where}" is no KV version 2 secret', hint=self._v2_hint(mount))
+        return KvSecret(data, int(meta["version"]), str(meta["created_time"]), str(meta.get("deletion_time") or ""))
+
+    def kv_write(self, mount: str, path: str, data: Mapping[str, Any], *, cas: int) -> int:
+        """Write the next version, provided that `cas` is the current one (0: never written). Returns its number.
+
+        Raises `CheckAndSetError` when somebody else wrote first, `LostAnswerError` when no answer came back.
+        """
+        where = f"{mount}/data/{path}"
+        with self._translated(where, "update" if cas else "create", writing=True):
+            answer = self._client.adapter.post(f"/v1/{where}", json={"options": {"cas": cas}, "data": dict(data)})
+            return int(self._json(answer, where)["version"])
+
+    def kv_metadata(self, mount: str, path: str) -> KvMetadata:
+        """The versions of a secret; `NO_METADATA` when it was never written."""
+        where = f"{mount}/metadata/{path}"
+        with self._translated(where, "read"):
+            try:
+                data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
+            except hvac_errors.InvalidPath:
+                return NO_METADATA
+        return KvMetadata(
+            int(data["current_version"]),
+            int(data.get("max_versions") or 0),
+            str(data.get("delete_version_after") or "0s"),
+            {
+                int(number): KvVersion(
+                    str(v["created_time"]), str(v.get("deletion_time") or ""), bool(v.get("destroyed"))
+                )
+                for number, v in (data.get("versions") or {}).items()
+            },
+        )
+
+    def kv_list(self, mount: str, path: str) -> list[str]:
+        """Names directly under a path, without sub-folders; empty when there are none."""
+        where = f"{mount}/metadata/{path}"
+        with self._translated(f"{where}/", "list"):
+            try:
+                data = self._json(self._client.adapter.list(f"/v1/{where}"), where)
+            except hvac_errors.InvalidPath:
+                return []
+        return sorted(name for name in data.get("keys", []) if not name.endswith("/"))
+
+    def kv_delete_all(self, mount: str, path: str) -> None:
+        """Remove every version of a secret and its metadata, for good."""
+        where = f"{mount}/metadata/{path}"
+        with self._translated(where, "delete", writing=True):
+            self._client.adapter.delete(f"/v1/{where}")
+
+    def kv_config(self, mount: str) -> tuple[int, str]:
+        """The mount's `max_versions` and `delete_version_after`; the engine's defaults when the token may not read it."""
+        where = f"{mount}/config"
+        try:
+            with self._translated(where, "read"):
+                data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
+        except (PermissionDeniedError, NotFoundError):
+            return 0, "0s"
+        return int(data.get("max_versions") or 0), str(data.get("delete_version_after") or "0s")
+
+    def require_kv2(self, mount: str) -> None:
+        """Refuse a mount that is missing or no KV v2: KV v1 would take a write to `data/...` without check-and-set."""
+        kind, options = self._mount(mount)
+        if kind != "kv" or options.get("version") != "2":
+            found = (
+                f"KV version {options.get('version', '1')}" if kind == "kv" else f'a secrets engine of type "{kind}"'
+            )
+            raise VaultError(f'mount "{mount}" is {found}, nothing was written', hint=self._v2_hint(mount))
+
+    def read_any_kv(self, mount: str, path: str) -> Mapping[str, Any]:
+        """The data of a secret on a KV mount of either version (for importing what already lies in Vault)."""
+        kind, options = self._mount(mount)
+        if kind != "kv":
+            raise VaultError(f'mount "{mount}" is a secrets engine of type "{kind}", not KV', hint="name a KV mount")
+        if options.get("version") == "2":
+            return self.kv_read(mount, path).data
+        where = f"{mount}/{path}"
+        with self._translated(where, "read"):
+            return self._json(self._client.adapter.get(f"/v1/{where}"), where)
+
+    # -- system --------------------------------------------------------------------------------------------------
+
+    def whoami(self) -> str:
+        """A name for the record's `imported_by`: display name and entity of the token, as Vault gives them."""
+        try:
+            with self._translated("auth/token/lookup-self", "read"):
+                data = self._json(self._client.adapter.get("/v1/auth/token/lookup-self"), "auth/token/lookup-self")
+        except PermissionDeniedError:
+            return "unknown (the token may not look itself up)"
+        name = safe_text(str(data.get("display_name") or "token"), 80)
+        entity = str(data.get("entity_id") or "")
+        return f"{name} (entity {entity})" if entity else name
+
+    def write_policy(self, name: str, text: str) -> None:
+        """Create or replace an ACL policy."""
+        where = f"sys/policies/acl/{name}"
+        with self._translated(where, "update", writing=True):
+            self._client.adapter.put(f"/v1/{where}", json={"policy": text})
+
+    # -- errors --------------------------------------------------------------------------------------------------
+
+    def _mount(self, mount: str) -> tuple[str, Mapping[str, str]]:
+        """Type and options of a mount, by the call that every token with a grant below it may make."""
+        where = f"sys/internal/ui/mounts/{mount}"
+        try:
+            with self._translated(where, "read"):
+                data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
+        except (PermissionDeniedError, NotFoundError) as exc:
+            # Vault answers 403 for a missing mount too, so that mounts cannot be guessed.
+            raise NotFoundError(
+                f'mount "{mount}" does not exist, or the token has no grant below it; nothing was written',
+                hint=f"mount it (vault secrets enable -path={mount} -version=2 kv), name another (store.mount),"
+                " or use a token with one of the policies of `vault-asc policy list`",
+            ) from exc
+        return str(data.get("type")), data.get("options") or {}
+
+    @staticmethod
+    def _v2_hint(mount: str) -> str:
+        return f"use a KV version 2 mount: vault kv enable-versioning {mount}, or name another in store.mount"
+
+    def _missing(self, mount: str, path: str, version: int | None, exc: Any) -> NotFoundError:
+        name = f'"{mount}/{path}"' + (f" version {version}" if version is not None else "")
+        body = exc.json if isinstance(exc.json, dict) else {}
+        data = body.get("data")
+        meta: Mapping[str, Any] = (data.get("metadata") or {}) if isinstance(data, dict) else {}
+        if meta.get("destroyed"):
+            return MissingVersionError(f"{name} was destroyed", state="destroyed")
+        if meta.get("deletion_time"):
+            when = str(meta["deletion_time"])
+            hint = f"bring it back with: vault kv undelete -mount={mount} -versions={meta.get('version')} {path}"
+            return MissingVersionError(f"{name} was deleted at {when}", hint=hint, state="deleted", deleted_at=when)
+        return MissingVersionError(f"{name} does not exist", state="missing")
+
+    @staticmethod
+    def _json(answer: Any, where: str) -> dict[str, Any]:
+        """The `data` of an answer; hvac hands the bare response over when the body was no JSON."""
+        if isinstance(answer, dict) and isinstance(answer.get("data"), dict):
+            return dict(answer["data"])
+        raise VaultError(
+            f'the answer for "{where}" is not what Vault sends',
+            hint="check that the address is a Vault or OpenBao server",
+        )
+
+    @contextmanager
+    def _translated(self, path: str, capability: str, *, writing: bool = False) -> Iterator[None]:
+        """Turn what hvac and requests raise into our tree; the one place that does."""
+        try:
+            yield
+        except hvac_errors.Forbidden as exc:
+            raise self._denied(path, capability, exc) from exc
+        except hvac_errors.InvalidPath as exc:
+            raise NotFoundError(f'nothing at "{path}" in Vault') from exc
+        except _UNAVAILABLE as exc:
+            raise self._unavailable(exc) from exc
+        except hvac_errors.InvalidRequest as exc:
+            if "check-and-set" in _text(exc):
+                raise CheckAndSetError(f'"{path}" was changed by somebody else in the meantime') from exc
+            raise VaultError(f'Vault refused the request to "{path}": {_text(exc)}') from exc
+        except hvac_errors.VaultError as exc:
+            raise VaultError(
+                f'Vault failed at "{path}": {_text(exc)}', hint="try again; the server's log says more"
+            ) from exc
+        except requests.ConnectTimeout as exc:
+            raise self._unreachable(exc) from exc
+        except requests.RequestException as exc:
+            if writing and http.was_sent(exc):
+                raise LostAnswerError(
+                    f'no answer to the write to "{path}": {http.explain(exc)}',
+                    hint="repeat the command: it looks first and completes what is missing",
+                ) from exc
+            raise self._unreachable(exc) from exc
+
+    def _denied(self, path: str, capability: str, exc: Any) -> PermissionDeniedError:
+        # An invalid token is answered with exactly this; a policy's denial has more around it.
+        if list(exc.errors or []) == ["permission denied"] or _text(exc) == "permission denied":
+            return PermissionDeniedError(
+                f'permission denied on "{path}": the Vault token is invalid, expired or revoked',
+                hint="log in again (vault login), or name another token with --token-file",
+            )
+        return PermissionDeniedError(
+            f'permission denied: the token lacks "{capability}" on "{path}"', hint=self._advice(path, capability)
+        )
+
+    def _unavailable(self, exc: Any) -> VaultUnavailableError:
+        if "sealed" in _text(exc):
+            return VaultUnavailableError(
+                f"Vault at {self.address} is sealed", hint="unseal it: vault operator unseal; nothing was lost"
+            )
+        return VaultUnavailableError(
+            f"Vault at {self.address} cannot answer now: {_text(exc)}", hint="try again in a moment"
+        )
+
+    def _unreachable(self, exc: requests.RequestException) -> VaultUnavailableError:
+        return VaultUnavailableError(
+            f"Vault at {self.address} cannot be reached: {http.explain(exc)}",
+            hint="check the address (vault.address, VAULT_ADDR, BAO_ADDR), that the server runs, and vault.ca_file",
+        )
+
+
+def _text(exc: Any) -> str:
+    """Vault's own words, fit for one line."""
+    errors = exc.errors if isinstance(exc.errors, list) else [exc.errors or exc.text or ""]
+    return safe_text(" ".join(" ".join(str(e).split()) for e in errors)) or "no reason given"
