@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 T      ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench lock build clean
+.PHONY: help install demo test lint format docs bench lock build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: install ## ruff, format, mypy strict, import-linter
 format: install ## let ruff write what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install ## write docs/commands.md from the commands
+	$(BIN)/python -m tests.cli.reference
 
 bench: install ## ratios against named baselines
 	$(BIN)/pytest -q -s -m bench tests/bench

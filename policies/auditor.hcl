@@ -38,10 +38,6 @@ path "${mount}/metadata/${prefix}/staged/+" {
   capabilities = ["read"]
 }
 
-path "${mount}/config" {
-  capabilities = ["read"]
-}
-
 path "sys/policies/acl" {
   capabilities = ["list"]
 }

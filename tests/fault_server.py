@@ -45,7 +45,7 @@ class Seen:
 class FaultServer:
     """Serves until the end of its `with` block. `requests` and `received` (bytes) tell what it was sent.
 
-    A mute server reads and never writes a byte, not even of a TLS handshake; a deaf one reads nothing after it.
+    A mute server reads and never writes a byte, not even of a TLS handshake; a deaf one reads no second request.
     """
 
     def __init__(
@@ -55,8 +55,10 @@ class FaultServer:
         unix: Path | None = None,
         tls: ssl.SSLContext | None = None,
         mute: bool = False,
+        deaf: bool = False,
     ) -> None:
-        self._unix, self._tls, self._mute, self._host = unix, tls, mute, host
+        self._unix, self._tls, self._host = unix, tls, host
+        self._mute, self._deaf = mute, deaf
         self._listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         self._listener.bind(str(unix) if unix else (host, 0))
         self._listener.listen(16)
@@ -129,11 +131,9 @@ class FaultServer:
                 self._open.discard(conn)
                 conn = self._tls.wrap_socket(conn, server_side=True)
                 self._open.add(conn)
-            if self._deaf:
-                self._stopped.wait()
-                return
             while (request := self._read(conn)) is not None and self._answer(conn, request):
-                pass
+                if self._deaf:
+                    self._stopped.wait()
         except OSError:
             pass  # the client went away, which many faults make it do
         finally:
@@ -159,7 +159,7 @@ class FaultServer:
         self.requests.append(request)
         self._asked[request.path] += 1
         _, fault, *arguments = request.path.partition("?")[0].split("/")
-        return _FAULTS[fault](self, conn, request, [unquote(one) for one in arguments])
+        return _FAULTS.get(fault, _NOT_FOUND)(self, conn, request, [unquote(one) for one in arguments])
 
 
 Fault = Callable[[FaultServer, socket.socket, Seen, list[str]], bool]
@@ -250,6 +250,7 @@ _BOMB: Final = gzip.compress(bytes(30 << 20))
 _CUT: Final = b'HTTP/1.1 200 X\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a": '
 _MANY: Final = b"HTTP/1.1 200 X\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"Content-Length: 0\r\n\r\n"
 
+_NOT_FOUND: Final = _fixed(message(404, b"{}"), keep=True)
 _FAULTS: Final[dict[str, Fault]] = {
     "ok": _ok,
     "v1": _fixed(message(200, _KV_SECRET), keep=True),

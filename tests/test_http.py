@@ -408,17 +408,21 @@ def test_the_second_address_of_a_name_gets_its_share_of_time(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (first, server.port)]
 
     monkeypatch.setattr(socket, "getaddrinfo", two)
-    with http.session(limits=http.Limits(connect=0.4, total=5, attempts=1)) as session:
+    with http.session(limits=http.Limits(connect=0.6, total=5, attempts=1)) as session:
+        started = time.monotonic()
         assert session.get("http://two.example/ok").ok
+        assert time.monotonic() - started < 0.5
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 def test_a_request_that_nobody_reads_ends_at_the_deadline(authority: trustme.CA, ca_file: Path, kind: str) -> None:
     tls = serving(authority.issue_cert("localhost")) if kind == "tls" else None
     with FaultServer(tls=tls, deaf=True) as one, http.session(ca_file=ca_file, limits=SLACK) as session:
+        assert session.get(f"{one.url}/ok").ok
         started = time.monotonic()
         exc = failure(lambda: session.put(f"{one.url}/ok", data=bytes(32 << 20), timeout=0.4))
         assert time.monotonic() - started <= 0.4 + LATE
+        assert one.connections == 1
     assert isinstance(exc, http.DeadlineExceededError)
     assert http.was_sent(exc)
 
@@ -665,6 +669,7 @@ def test_a_refused_connection_is_repeated_for_every_method(waits: Waits) -> None
         with waits.session() as session:
             exc = failure(lambda: session.post(f"http://127.0.0.1:{closed.getsockname()[1]}/", data=b"x"))
     assert str(exc).startswith('connection refused ("127.0.0.1:')
+    assert isinstance(exc.__cause__, ConnectionRefusedError)
     assert not http.was_sent(exc)
     assert waits.slept == [0.75, 1.5]
 
@@ -749,6 +754,7 @@ def test_a_token_that_is_no_header_is_not_shown(server: FaultServer, token: str)
     with http.session() as session:
         exc = failure(lambda: session.get(f"{server.url}/ok", headers={"X-Vault-Token": token}))
     assert isinstance(exc, http.RequestRefusedError)
+    assert str(exc) == "a header holds characters that HTTP does not allow"
     assert exc.__context__ is None
     assert not http.was_sent(exc)
     assert server.requests == []

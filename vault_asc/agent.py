@@ -10,10 +10,12 @@ an exec inherits the Agent's whole environment, so it is emptied; a `cache` stan
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vault_asc.config import Config
 from vault_asc.errors import ConfigError
+from vault_asc.names import is_unix
+from vault_asc.secret import safe_text
 
 EXEC_TIMEOUT = 60
 """Seconds after which the Agent kills a push; a push gives itself 50."""
@@ -32,6 +34,16 @@ def render(config: Config, call: Exec) -> str:
     if config.path is None:
         raise ConfigError(
             "the Agent's helper needs a configuration file", hint="write one: vault-asc init, then pass --config FILE"
+        )
+    if is_unix(config.vault.address):
+        raise ConfigError(
+            f'the Agent cannot log in through "{config.vault.address}", a listener of another Agent',
+            hint="set vault.address, or VAULT_ADDR, to the https address of the server",
+        )
+    if not PurePath(call.command[0]).is_absolute():
+        raise ConfigError(
+            f'"{call.command[0]}" is no absolute command, and the Agent\'s helper has no search path of yours',
+            hint="call vault-asc by its whole path",
         )
     if not config.targets:
         raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")
@@ -96,7 +108,7 @@ def _tick(config: Config, call: Exec) -> str:
     tick = config.agent.tick
     contents = (
         '{{ with secret "auth/token/lookup-self" }}tick{{ end }}'
-        f' {{{{ timestamp "unix" | parseInt | divide {tick} }}}}\n'
+        f' {{{{ timestamp "unix" | parseInt | divide {tick} }}}}'
     )
     environment = ["PATH=/usr/bin:/bin"]
     if config.state_dir is None:
@@ -123,7 +135,7 @@ template_config {{
 # The tick. The bucket of {tick} s changes the content, and only changed content runs the exec; the token's own look-up is
 # there because a template without a dependency is rendered once and never again.
 template {{
-  contents    = {_quoted(contents)}
+  contents    = {_line(contents)}
   destination = {_quoted(config.agent.dir / "tick")}
   perms       = "0600"
   backup      = false
@@ -139,11 +151,11 @@ template {{
 
 def _key(config: Config, key: str) -> str:
     path = f"{config.store.mount}/data/{config.store.prefix}/keys/{key}"
-    contents = f'{{{{ with secret "{path}" }}}}{{{{ .Data.metadata.version }}}}{{{{ end }}}}\n'
+    contents = f'{{{{ with secret "{path}" }}}}{{{{ .Data.metadata.version }}}}{{{{ end }}}}'
     return f"""\
 # The version of the record of key "{key}": a rotated key is pushed at the next tick.
 template {{
-  contents             = {_quoted(contents)}
+  contents             = {_line(contents)}
   destination          = {_quoted(config.agent.ticks / key)}
   perms                = "0600"
   backup               = false
@@ -152,9 +164,14 @@ template {{
 """
 
 
+def _line(template: str) -> str:
+    """An HCL string for one line of template text, made of parts that are checked."""
+    return json.dumps(f"{template}\n")
+
+
 def _quoted(value: object) -> str:
-    """An HCL string. What HCL or a template could read differently from how it looks is refused."""
+    """An HCL string. What HCL could read differently from how it looks is refused."""
     text = str(value)
-    if "${" in text or any(not c.isprintable() for c in text.replace("\n", "")):
-        raise ConfigError(f"{text!r} cannot be written into an Agent configuration", hint="use a plain path")
+    if "${" in text or not text.isprintable():
+        raise ConfigError(f'"{safe_text(text)}" cannot be written into an Agent configuration', hint="use a plain path")
     return json.dumps(text, ensure_ascii=False)

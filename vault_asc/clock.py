@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from vault_asc.errors import ConfigError
+from vault_asc.secret import safe_text
 
 Clock = Callable[[], float]
 """Gives the current moment in Unix seconds."""
@@ -17,20 +18,23 @@ Clock = Callable[[], float]
 system_clock: Final[Clock] = time.time
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(?:\d{1,9}[smhd])+")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 
 
 def parse_duration(text: str, what: str = "duration") -> int:
     """Seconds in a duration such as `90s`, `19m` or `1h30m`; `ConfigError` names `what` when it is none."""
     if not _DURATION.fullmatch(text):
-        raise ConfigError(f'{what} "{text}" is not a duration', hint="write a number and a unit: 90s, 19m, 1h30m")
-    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
+        raise ConfigError(
+            f'{what} "{safe_text(text)}" is not a duration', hint="write a number and a unit: 90s, 19m, 1h30m"
+        )
+    return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", text))
 
 
 def format_duration(seconds: float) -> str:
     """A duration for people: `45s`, `8m 20s`, `3h 5m`; negative values keep their sign."""
-    sign, left = ("-", -int(seconds)) if seconds < 0 else ("", int(seconds))
-    minutes, secs = divmod(left, 60)
+    whole = int(seconds)
+    sign = "-" if whole < 0 else ""
+    minutes, secs = divmod(abs(whole), 60)
     hours, mins = divmod(minutes, 60)
     days, hrs = divmod(hours, 24)
     if days:

@@ -5,13 +5,14 @@ Light: loads no HTTP, Vault or crypto library, so that a pass with nothing due c
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from vault_asc.clock import parse_duration
-from vault_asc.errors import ConfigError, NotFoundError
+from vault_asc.errors import ConfigError, NotFoundError, TokenRequestError
 from vault_asc.names import check_address, check_name, check_path
 from vault_asc.tokens import DEFAULT_LIFETIME, TokenRequest
 from vault_asc.toml_table import Table
@@ -132,12 +133,20 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The configuration file: option, VAULT_ASC_CONFIG, the working directory, /etc; None when there is none."""
     named = option or (Path(environ["VAULT_ASC_CONFIG"]) if environ.get("VAULT_ASC_CONFIG") else None)
     if named is not None:
-        if not named.is_file():
+        if not _is_there(named):
             raise ConfigError(
-                f'configuration file "{named}" is not there', hint="write one: vault-asc init, or correct --config"
+                f'configuration file "{named}" is not there, or out of reach',
+                hint="write one: vault-asc init, or correct --config",
             )
         return named
-    return next((place for place in PLACES if place.is_file()), None)
+    return next((place for place in PLACES if _is_there(place)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a directory of somebody else
+        return False
 
 
 def load(option: Path | None, environ: Mapping[str, str]) -> Config:
@@ -150,7 +159,7 @@ def load(option: Path | None, environ: Mapping[str, str]) -> Config:
         data = tomllib.loads(text)
     except OSError as exc:
         raise ConfigError(f'"{path}" cannot be read: {os.strerror(exc.errno or 0)}', hint=f"ls -l {path}") from exc
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f'"{path}" is not TOML: {exc}', hint="mend that line, then: vault-asc config check") from exc
     return parse(data, path.absolute(), environ)
 
@@ -184,7 +193,10 @@ def state_dir(config: Config, environ: Mapping[str, str]) -> Path:
         return Path(environ["STATE_DIRECTORY"])
     if config.state_dir is not None:
         return config.state_dir
-    home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    try:
+        home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    except RuntimeError as exc:  # a user ID that no user has, as in some containers
+        raise ConfigError("there is no home directory to keep state in", hint="set state.dir in the file") from exc
     return Path(home) / "vault-asc"
 
 
@@ -248,10 +260,6 @@ def _nexla(name: str, table: Table) -> NexlaSettings:
 
 def _target(table: Table) -> Target:
     name = check_name(table.required("name", str), "target")
-    lifetime = parse_duration(table.take("lifetime", str, f"{DEFAULT_LIFETIME}s"), f'lifetime of target "{name}"')
-    scope = table.take("scope", list, [])
-    if not all(isinstance(entry, str) for entry in scope):
-        raise ConfigError(f'scope of target "{name}" is no array of strings', hint='write scope = ["GET /v1/apps"]')
     mode = table.take("mode", str, "auto")
     if mode not in {"auto", "template", "rest"}:
         raise ConfigError(f'mode "{mode}" of target "{name}" is unknown', hint='use "auto", "template" or "rest"')
@@ -259,27 +267,42 @@ def _target(table: Table) -> Target:
         name=name,
         key=check_name(table.required("key", str)),
         credential_id=table.required("credential_id", int),
-        request=TokenRequest(lifetime, tuple(scope)),
+        request=_request(table, name),
         nexla=check_name(table.take("nexla", str, Target.nexla), "nexla account"),
         mode=mode,
         vendor=table.take("vendor", str, Target.vendor),
         auth_template=table.take("auth_template", str, None),
         token_field=table.take("token_field", str, None),
         token_prefix=table.take("token_prefix", str, Target.token_prefix),
-        extra_fields=table.take("extra_fields", dict, {}),
+        extra_fields=table.json("extra_fields"),
         token_file=table.path("token_file"),
     )
     table.done()
     return target
 
 
+def _request(table: Table, target: str) -> TokenRequest:
+    lifetime = parse_duration(table.take("lifetime", str, f"{DEFAULT_LIFETIME}s"), f'lifetime of target "{target}"')
+    scope = table.take("scope", list, [])
+    if not all(isinstance(entry, str) for entry in scope):
+        raise ConfigError(f'scope of target "{target}" is no array of strings', hint='write scope = ["GET /v1/apps"]')
+    try:
+        return TokenRequest(lifetime, tuple(scope))
+    except TokenRequestError as exc:
+        raise ConfigError(f'target "{target}": {exc.message}', hint=exc.hint) from exc
+
+
 def _check_whole(config: Config) -> None:
     """What only shows when all parts are there."""
-    names = [target.name for target in config.targets]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(target.name for target in config.targets).items():
+        if count > 1:
             raise ConfigError(f'target "{name}" is there twice', hint="give each target a name of its own")
     for target in config.targets:
+        if target.credential_id < 1:
+            raise ConfigError(
+                f'credential_id {target.credential_id} of target "{target.name}" is not possible',
+                hint="Nexla shows the number in the credential's address",
+            )
         if target.nexla not in config.nexla:
             raise ConfigError(
                 f'target "{target.name}" names the Nexla account "{target.nexla}", which is not configured',

@@ -59,7 +59,10 @@ def current_signer(store: Store, name: str) -> tuple[StoredRecord, Signer]:
         again = _enabled(store.read(name))
         if again.version == stored.version:
             raise _lost_private_part(stored, gone) from gone
-    return again, _signer(store, again)
+    try:
+        return again, _signer(store, again)
+    except MissingVersionError as gone:
+        raise _lost_private_part(again, gone) from gone
 
 
 def _enabled(stored: StoredRecord) -> StoredRecord:

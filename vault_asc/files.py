@@ -50,9 +50,11 @@ def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> N
 
 
 def make_private_dir(path: Path) -> Path:
-    """The directory, created 0700 with its parents when it is missing. `ConfigError` when that is not possible."""
+    """The directory, created 0700 like those above it when missing. `ConfigError` when that is not possible."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in reversed([path, *path.parents]):  # `parents=True` would give the upper ones the umask's mode
+            if not part.is_dir():
+                part.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
         raise ConfigError(
             f'directory "{path}" cannot be made: {os.strerror(exc.errno or errno.EIO)}',
@@ -78,6 +80,8 @@ def locked(path: Path) -> Iterator[None]:
             raise BusyError(
                 f'another vault-asc holds the lock "{path}"', hint="wait until it is done, a push ends within 50 s"
             ) from exc
+        except OSError as exc:
+            raise _refused(path, exc) from exc
         yield
     finally:
         os.close(handle)

@@ -25,7 +25,7 @@ def read_token_file(path: Path) -> Token | None:
         header, claims = decode(found.group())
         times = int(claims["iat"]), int(claims["exp"])
         return Token(Secret(found.group()), str(header["kid"]), *times, tuple(claims.get("scope", ())))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -35,6 +35,6 @@ def decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
     try:
         whole = jwt.api_jwt.decode_complete(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError as exc:
+    except (jwt.InvalidTokenError, RecursionError) as exc:
         raise ValueError("not a JWT") from exc
     return whole["header"], whole["payload"]

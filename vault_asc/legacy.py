@@ -21,10 +21,9 @@ class Found:
 
 def read_from_kv(vault: Vault, where: str, field: str | None) -> Found:
     """Read `MOUNT/PATH`. The field is `field`, or the only one that holds a private key; never guessed between two."""
-    mount, _, path = check_path(where, "--from-vault").partition("/")
-    if not path:
+    if "/" not in check_path(where, "--from-vault"):
         raise ConfigError(f'--from-vault "{where}" is only a mount', hint="write MOUNT/PATH, such as secret/old/apple")
-    data = vault.read_any_kv(mount, path)
+    data = vault.read_any_kv(where)
     return Found(_key(data, where, field), _text(data, "key_id"), _text(data, "issuer_id"))
 
 

@@ -35,20 +35,21 @@ class Lifecycle:
 
     def import_key(self, name: str, key: PrivateKey, identity: Identity) -> Change:
         """Store a new key under a name that is free. Importing the same key again changes nothing."""
-        mount = self.store.layout.mount
-        self.store.vault.require_kv2(mount)
+        self.store.vault.require_kv2(self.store.layout.mount)
+        # Before the record itself, so that one that is written in between makes the check-and-set write fail.
+        facts = self.store.record_metadata(name)
         present = self.store.find(name)
         if present is not None:
             return _already(present, key, identity)
         private = self.store.private_metadata(name)
-        self._refuse_planned_deletion(name, private)
-        version = self.store.write_private(name, key, identity.key_id, cas=private.current_version)
+        self._refuse_planned_deletion(self.store.layout.record(name), facts)
+        self._refuse_planned_deletion(self.store.layout.private(name), private)
         who = self.store.vault.whoami()
+        version = self.store.write_private(name, key, identity.key_id, cas=private.current_version)
         record = Record(
             Custody.KV, identity, key.spki_sha256, State.ENABLED, version, iso(self.clock()), who, changed_by=who
         )
-        # A record that was soft-deleted never comes here; one that was removed for good starts again at version 0.
-        self.store.write_record(name, record, cas=0)
+        self.store.write_record(name, record, cas=facts.current_version)
         return Change(self.store.read(name), changed=True)
 
     def stage(self, name: str, key: PrivateKey, key_id: str) -> Note:
@@ -56,7 +57,10 @@ class Lifecycle:
 
         Repeated with the same key it finds the staged version and writes nothing.
         """
-        stored = self.store.read(name)
+        return self._stage(self.store.read(name), key, key_id)
+
+    def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str) -> Note:
+        name = stored.name
         if stored.record.spki_sha256 == key.spki_sha256:
             raise PrivateKeyError(
                 f'this is the current key of "{name}" already, nothing was staged', hint="stage the new .p8 file"
@@ -70,10 +74,11 @@ class Lifecycle:
         private = self.store.private_metadata(name)
         if note and _waiting(note, stored, private) and (note.key_id, note.spki_sha256) == (key_id, key.spki_sha256):
             return note
-        self._refuse_planned_deletion(name, private)
+        self._refuse_planned_deletion(self.store.layout.private(name), private)
         self._refuse_pruning(stored, private)
+        who = self.store.vault.whoami()
         version = self.store.write_private(name, key, key_id, cas=private.current_version)
-        note = Note(version, key_id, key.spki_sha256, iso(self.clock()), self.store.vault.whoami())
+        note = Note(version, key_id, key.spki_sha256, iso(self.clock()), who)
         self.store.write_note(name, note, cas=note_version)
         return note
 
@@ -94,10 +99,12 @@ class Lifecycle:
                 f'the staged version of "{name}" has another fingerprint (SHA256:{note.spki_sha256}), nothing was changed',
                 hint=f"ask {note.staged_by}, who staged it at {note.staged_at}, before you promote it",
             )
-        identity = replace(stored.record.identity, key_id=note.key_id)
+        return self._promote(stored, note)
+
+    def _promote(self, stored: StoredRecord, note: Note) -> Change:
         return self._replace(
             stored,
-            identity=identity,
+            identity=replace(stored.record.identity, key_id=note.key_id),
             spki_sha256=note.spki_sha256,
             private_version=note.private_version,
             imported_at=note.staged_at,
@@ -105,12 +112,14 @@ class Lifecycle:
         )
 
     def rotate(self, name: str, key: PrivateKey, key_id: str) -> Change:
-        """Stage and promote. Repeated with the same key it completes, or changes nothing."""
+        """Stage and promote. Repeated with the same key it completes, or changes nothing.
+
+        Both build on one reading of the record: a key that somebody else makes current in between is never replaced.
+        """
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
             return Change(stored, changed=False)
-        self.stage(name, key, key_id)
-        return self.promote(name, key.spki_sha256)
+        return self._promote(stored, self._stage(stored, key, key_id))
 
     def rollback(self, name: str, to: int | None = None) -> Change:
         """Point the record to an older private version: `to`, or the one that was current before.
@@ -167,19 +176,26 @@ class Lifecycle:
 
     # -- checks before a write -----------------------------------------------------------------------------------
 
-    def _refuse_planned_deletion(self, name: str, private: KvMetadata) -> None:
-        after = private.delete_version_after
-        if after in _NO_DELETION:
-            after = self.store.vault.kv_config(self.store.layout.mount)[1]
-        if after not in _NO_DELETION:
-            where = f"{self.store.layout.mount}/{self.store.layout.private(name)}"
-            raise VaultError(
-                f'versions of "{where}" are deleted after {after} (delete_version_after), so nothing was written',
-                hint=f"vault kv metadata put -delete-version-after=0s {where}, or use a mount without it",
-            )
+    def _refuse_planned_deletion(self, path: str, metadata: KvMetadata) -> None:
+        where, mount = f"{self.store.layout.mount}/{path}", self.store.layout.mount
+        on_secret, on_mount = metadata.delete_version_after, self.store.vault.kv_config(mount)[1]
+        if on_mount.startswith("-"):
+            return  # switched off for the whole mount, whatever a secret says
+        if on_secret not in _NO_DELETION:
+            after, fix = on_secret, f"vault kv metadata put -delete-version-after=0s {where}"
+        elif on_mount not in _NO_DELETION:
+            after, fix = on_mount, f"vault write {mount}/config delete_version_after=0s"
+        else:
+            return
+        raise VaultError(
+            f'versions of "{where}" are deleted after {after} (delete_version_after), so nothing was written',
+            hint=f"{fix}, or use a mount without it",
+        )
 
     def _refuse_pruning(self, stored: StoredRecord, private: KvMetadata) -> None:
-        kept = private.max_versions or self.store.vault.kv_config(self.store.layout.mount)[0] or DEFAULT_MAX_VERSIONS
+        # Vault keeps the larger number of secret and mount, its default when neither is set.
+        on_mount = self.store.vault.kv_config(self.store.layout.mount)[0]
+        kept = max(private.max_versions, on_mount) or DEFAULT_MAX_VERSIONS
         if stored.record.private_version > private.current_version + 1 - kept:
             return
         where = f"{self.store.layout.mount}/{self.store.layout.private(stored.name)}"

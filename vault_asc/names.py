@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from vault_asc.errors import ConfigError
+from vault_asc.secret import safe_text
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -18,7 +19,7 @@ def check_name(name: str, what: str = "key") -> str:
     """The name of a key, role or target: flat, lower case, at most 63 characters. Else `ConfigError`."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{what} name {name!r} is not allowed",
+            f'{what} name "{safe_text(name)}" is not allowed',
             hint="use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
         )
     return name
@@ -29,7 +30,7 @@ def check_path(path: str, what: str) -> str:
     segments = path.split("/")
     if not all(_SEGMENT.fullmatch(segment) and ".." not in segment for segment in segments):
         raise ConfigError(
-            f"{what} {path!r} is not a plain path",
+            f'{what} "{safe_text(path)}" is not a plain path',
             hint='use letters, digits, "-", "_" and "." in segments joined by single slashes, without "/" at either end',
         )
     return path
@@ -46,25 +47,33 @@ def check_address(address: str, what: str) -> str:
     Plain http to anywhere else would show tokens to the network, user info would put a secret into a URL.
     """
     if is_unix(address):
-        if not address.startswith("unix:///"):
-            raise ConfigError(f'{what} "{address}" has no absolute path', hint="write unix:///run/vault-asc/agent.sock")
+        if not address.startswith("unix:///") or not address.isprintable():
+            raise ConfigError(
+                f'{what} "{safe_text(address)}" has no plain absolute path',
+                hint="write unix:///run/vault-asc/agent.sock",
+            )
         return address
+    # Before anything is taken apart or shown: what stands before an "@" may be a password, however broken the rest is.
+    if "@" in address:
+        raise ConfigError(f"{what} holds a user name or password", hint="take the part before the @ out of the URL")
+    # Clients disagree on what these characters mean, and an empty "?" would turn the paths we append into a query.
+    if not address.isascii() or not address.isprintable() or any(c in " ?#\\" for c in address):
+        raise ConfigError(f"{what} is not a plain URL", hint="write https://host:port and at most a path")
     try:
         parts = urlsplit(address)
         _ = parts.port  # raises ValueError when it is no port number
     except ValueError as exc:
-        raise ConfigError(f"{what} {address!r} is not a URL", hint="write https://host:port") from exc
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{what} holds a user name or password", hint="take the part before the @ out of the URL")
-    if parts.query or parts.fragment or not parts.hostname or any(c.isspace() or not c.isprintable() for c in address):
-        raise ConfigError(f"{what} {address!r} is not a plain URL", hint="write https://host:port and at most a path")
+        raise ConfigError(f'{what} "{safe_text(address)}" is not a URL', hint="write https://host:port") from exc
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            f'{what} "{safe_text(address)}" has no known scheme or no host',
+            hint="write https://host:port or unix:///path",
+        )
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ConfigError(
-            f'{what} "{address}" is plain http to another machine',
+            f'{what} "{safe_text(address)}" is plain http to another machine',
             hint=f"use https://{parts.netloc}; plain http is for 127.0.0.1 and localhost only",
         )
-    if parts.scheme not in {"http", "https"}:
-        raise ConfigError(f"{what} {address!r} has no known scheme", hint="write https://host:port or unix:///path")
     return address.rstrip("/")
 
 

@@ -10,13 +10,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vault_asc.errors import ConfigError
 from vault_asc.names import check_name, check_path
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def needed(
             continue
         if any(rule.grants(asked, capability) for rule in rules(text)):
             written = policy_name(name, mount=mount, prefix=prefix, **values)
-            option = f" --key {values['key']}" if "key" in values else ""
+            option = f" --key {values['key']}" if "key" in values else " --nexla ACCOUNT" if values else ""
             return f'use a token with the shipped policy "{written}" (vault-asc policy write {name}{option})'
     return None
 
@@ -190,7 +192,7 @@ def _checked(
     given = {"key": key, "nexla_mount": nexla_mount, "nexla_path": nexla_path}
     values = {"mount": mount, "prefix": prefix} | {what: value for what, value in given.items() if value is not None}
     if missing := [what for what in shipped.parameters if what not in values]:
-        option = f"--{missing[0].replace('_', '-')}"
+        option = "--key NAME" if missing[0] == "key" else "--nexla ACCOUNT"
         raise ConfigError(f'policy "{shipped.name}" is for one {_what(missing[0])}', hint=f"name it with {option}")
     if extra := [what for what in values if what not in {"mount", "prefix", *shipped.parameters}]:
         raise ConfigError(f'policy "{shipped.name}" is not for one {_what(extra[0])}', hint="leave that out")

@@ -59,7 +59,7 @@ class Pass:
     def run(self, targets: Sequence[Target]) -> list[Result]:
         """Make the pass; one result per target, in the order of work."""
         end = self.clock() + DEADLINE
-        opened: list[Ports] = []
+        opened: list[Ports | VaultAscError] = []
         results = []
         for target in self._by_expiry(targets):
             if end - self.clock() < _LEAST:
@@ -69,9 +69,10 @@ class Pass:
         return results
 
     def _by_expiry(self, targets: Sequence[Target]) -> list[Target]:
-        return sorted(targets, key=lambda target: _expiry(self.states, target))
+        now = self.clock()
+        return sorted(targets, key=lambda target: _urgency(self.states, target, now))
 
-    def _one(self, target: Target, opened: list[Ports]) -> Result:
+    def _one(self, target: Target, opened: list[Ports | VaultAscError]) -> Result:
         try:
             reason = self._reason(target, self.states.load(target.name))
             if reason is None:
@@ -85,21 +86,31 @@ class Pass:
         except VaultAscError as error:
             return Result(target, "no attempt was possible", error=error)
 
-    def _locked(self, target: Target, opened: list[Ports]) -> Result:
+    def _locked(self, target: Target, opened: list[Ports | VaultAscError]) -> Result:
         # Read again under the lock: whoever held it may just have done the work.
         state = self.states.load(target.name)
         reason = self._reason(target, state)
         if reason is None:
             return Result(target, "not due")
         if not opened:
-            opened.append(self.ports())
+            opened.append(self._open())
+        ports = opened[0]
+        if isinstance(ports, VaultAscError):
+            raise ports
         tick = read_tick(self.ticks, target.key) if self.ticks else None
-        after = refresh(target, state, tick, opened[0])
+        after = refresh(target, state, tick, ports)
         try:
             self.states.save(target.name, after, self.clock())
         except VaultAscError as error:
             return Result(target, reason, after, error)
         return Result(target, reason, after)
+
+    def _open(self) -> Ports | VaultAscError:
+        """The ports, or why there are none: what fails for one target of a pass fails for all."""
+        try:
+            return self.ports()
+        except VaultAscError as error:
+            return error
 
     def _reason(self, target: Target, state: TargetState) -> str | None:
         tick = read_tick(self.ticks, target.key) if self.ticks else None
@@ -107,8 +118,10 @@ class Pass:
         return reason or (None if self.only_due else "asked for")
 
 
-def _expiry(states: StateDir, target: Target) -> float:
+def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]:
+    """Earliest expiry first, but what failed and is dead last: it must not use up the time of what still lives."""
     try:
-        return states.load(target.name).expires_at
+        state = states.load(target.name)
     except ConfigError:
-        return 0
+        return True, 0
+    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at

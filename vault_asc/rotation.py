@@ -15,6 +15,7 @@ from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import NexlaError, NotFoundError, PermissionDeniedError, VaultAscError
 from vault_asc.outcome import Outcome, Probe
+from vault_asc.tokens import BACKDATE
 
 if TYPE_CHECKING:
     from vault_asc.custody import Minted
@@ -96,6 +97,9 @@ def alarm_below(usable_life: float) -> float:
 def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> str | None:
     """Why a target is due now, in words for people; None when it is not."""
     changed = tick is not None and tick.version != state.record_version and tick.written_at >= state.started_at
+    # A failure noted by a clock that was ahead would hold everything up until that moment comes again.
+    if now < max(state.issued_at, state.tried_at - BACKDATE):
+        return "the clock went back"
     # After a failure the backoff rules; only a version that was not tried yet is worth an attempt before its end.
     if state.failures and not (changed and tick is not None and tick.version != state.tried_version):
         return f"attempt {state.failures + 1}" if now >= state.next_try else None
@@ -103,7 +107,6 @@ def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> st
         "never pushed": not state.started_at,
         "the key was changed": changed,
         "the target names another key": state.key != target.key,
-        "the clock went back": now < state.issued_at,
         "half its life is over": now >= refresh_at(target.name, state),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -119,7 +122,7 @@ def next_due(target: Target, state: TargetState) -> float:
 def backoff(name: str, failures: int, *, hurry: bool) -> float:
     """Seconds to wait after the `failures`-th failure in a row: doubling, capped, the upper half spread by name."""
     cap = _RETRY_CAP_ALARM if hurry else _RETRY_CAP
-    step = min(cap, _RETRY_BASE * 2 ** min(failures - 1, 10))
+    step = min(cap, _RETRY_BASE * 2.0 ** min(failures - 1, 10))
     return step * (0.75 + 0.25 * spread(f"{name}#{failures}"))
 
 

@@ -12,10 +12,10 @@ MASK: Final = "[secret]"
 # A JWT, a Vault or OpenBao token (service, batch, recovery; old "s." form), a PEM block, a bearer or basic credential.
 _LOOKS_SECRET: Final = re.compile(
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
-    r"|\bhv[sbr]\.[A-Za-z0-9_-]{8,}"
-    r"|\b[sbr]\.[A-Za-z0-9]{20,}"
+    r"|hv[sbr]\.[A-Za-z0-9_-]{8,}"
+    r"|(?<![A-Za-z0-9])[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=[Bb]earer )\S+|(?<=[Bb]asic )\S+",
+    r"|(?<=(?i:bearer)\s)\s*\S+|(?<=(?i:basic)\s)\s*\S+",
     re.DOTALL,
 )
 _SHOWN_MAX: Final = 200  # characters of foreign text that an error message may carry

@@ -6,10 +6,11 @@ format is refused, because writing it back would lose what the newer version kno
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from vault_asc.errors import ConfigError
 from vault_asc.files import locked, make_private_dir, write_atomic
@@ -17,6 +18,8 @@ from vault_asc.outcome import Outcome
 from vault_asc.rotation import TargetState, Tick
 
 FORMAT: Final = 1
+_TICK_MAX: Final = 32  # bytes of a tick file
+_MOMENT_MAX: Final = 1e11  # Unix seconds, in the year 5138
 _FIELDS: Final = {f.name for f in fields(TargetState)}
 
 
@@ -30,15 +33,18 @@ class StateDir:
         """What is known of a target; an empty state when nothing is."""
         file = self._file(target)
         data = _read_json(file)
-        if data.get("format", 0) > FORMAT:
+        written = data.get("format")
+        if isinstance(written, int) and written > FORMAT:
             raise ConfigError(
-                f'"{file}" has format {data["format"]}, this vault-asc writes format {FORMAT}; it is left as it is',
+                f'"{file}" has format {written}, this vault-asc writes format {FORMAT}; it is left as it is',
                 hint="use the newer vault-asc that wrote it, or move the file away",
             )
+        if written != FORMAT:
+            return TargetState()
         try:
-            known = {k: v for k, v in data.items() if k in _FIELDS}
+            known = _checked({k: v for k, v in data.items() if k in _FIELDS})
             outcome = Outcome(known["outcome"]) if known.get("outcome") else None
-            return TargetState(**{**_checked(known), "outcome": outcome})
+            return TargetState(**{**known, "outcome": outcome})
         except (TypeError, ValueError):
             return TargetState()
 
@@ -56,8 +62,8 @@ class StateDir:
 
     def last_tick(self) -> float:
         """When the Agent last called, in Unix seconds; 0 when it never did."""
-        value = _read_json(self.path / "last_tick.json").get("at", 0)
-        return float(value) if isinstance(value, int | float) else 0
+        value = _read_json(self.path / "last_tick.json").get("at")
+        return float(value) if _is_moment(value) else 0
 
     def save_tick(self, now: float) -> None:
         """Remember that the Agent called."""
@@ -70,11 +76,13 @@ class StateDir:
 
 def read_tick(directory: Path, key: str) -> Tick | None:
     """The Agent's tick file of a key; None when there is none, or none that can be understood."""
-    file = directory / key
     try:
-        return Tick(int(file.read_text("ascii").strip()), file.stat().st_mtime)
-    except (OSError, ValueError):
+        # One descriptor for both: the Agent may put a newer file there at any moment.
+        with (directory / key).open("rb") as stream:
+            text, written_at = stream.read(_TICK_MAX).strip(), os.fstat(stream.fileno()).st_mtime
+    except OSError:
         return None
+    return Tick(int(text), written_at) if text.isdigit() else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -94,7 +102,15 @@ def _checked(known: dict[str, Any]) -> dict[str, Any]:
     empty = TargetState()
     for name, value in known.items():
         default = getattr(empty, name)
-        kinds = (int, float) if isinstance(default, int | float) else (type(default), str)
-        if isinstance(value, bool) or not isinstance(value, kinds):
+        if isinstance(default, int | float):
+            fits = _is_moment(value)
+        else:
+            fits = isinstance(value, type(default)) or (default is None and isinstance(value, str))
+        if not fits:
             raise TypeError(name)
     return known
+
+
+def _is_moment(value: object) -> TypeGuard[int | float]:
+    """A number that arithmetic with moments can bear: NaN would make a target never due, 10**400 overflow."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOMENT_MAX

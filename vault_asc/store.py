@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError
+from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError, VaultUnavailableError
 from vault_asc.identity import Identity, KeyType
 from vault_asc.key import PrivateKey
+from vault_asc.secret import safe_text
 from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Vault
 
 FORMAT: Final = 1
@@ -87,7 +88,7 @@ class Record:
         """From Vault; `VaultError` when it is no record of ours or of a newer format."""
         if data.get("format") != FORMAT:
             raise VaultError(
-                f'"{where}" has format {data.get("format")!r}, this version of vault-asc reads format {FORMAT}',
+                f'"{where}" has format {safe_text(repr(data.get("format")), 20)}, this version of vault-asc reads format {FORMAT}',
                 hint="upgrade vault-asc, or look at who wrote there: vault kv metadata get",
             )
         try:
@@ -99,13 +100,13 @@ class Record:
                 spki_sha256=str(data["spki_sha256"]),
                 state=State(data["state"]),
                 private_version=int(data["private_version"]),
-                imported_at=str(data["imported_at"]),
-                imported_by=str(data["imported_by"]),
-                changed_by=str(data["changed_by"]),
+                imported_at=safe_text(str(data["imported_at"])),
+                imported_by=safe_text(str(data["imported_by"])),
+                changed_by=safe_text(str(data["changed_by"])),
             )
         except (KeyError, ValueError, TypeError) as exc:
             raise VaultError(
-                f'"{where}" is no record of vault-asc: {type(exc).__name__} {exc}',
+                f'"{where}" is no record of vault-asc: {type(exc).__name__} {safe_text(str(exc))}',
                 hint="roll it back to its last good version: vault kv rollback, or import the key under another name",
             ) from exc
 
@@ -142,7 +143,10 @@ class Store:
 
     def names(self) -> list[str]:
         """Names of all keys."""
-        return self.vault.kv_list(self.layout.mount, f"{self.layout.prefix}/keys")
+        found = self.vault.kv_list(self.layout.mount, f"{self.layout.prefix}/keys")
+        if not found:
+            self.vault.require_kv2(self.layout.mount)  # where there is no KV v2 mount, "no keys" would mislead
+        return found
 
     def read(self, name: str, version: int | None = None) -> StoredRecord:
         """The record of a key, the current version by default. `NotFoundError` says how it is missing."""
@@ -156,13 +160,16 @@ class Store:
         )
 
     def find(self, name: str) -> StoredRecord | None:
-        """The record, or None when there never was one or it was removed for good."""
+        """The record, or None when there never was one or it was removed for good.
+
+        A deleted record is neither: it can come back, so it is an error that says how.
+        """
         try:
             return self.read(name)
         except MissingVersionError as exc:
-            if exc.state == "missing":
-                return None
-            raise
+            if exc.state == "deleted":
+                raise
+            return None
 
     def record_metadata(self, name: str) -> KvMetadata:
         """Versions of the record."""
@@ -177,8 +184,8 @@ class Store:
         data = record.dump()
         try:
             return self.vault.kv_write(self.layout.mount, self.layout.record(name), data, cas=cas)
-        except LostAnswerError:
-            now = self.find(name)
+        except LostAnswerError as lost:
+            now = self._after_lost_answer(name, lost)
             if now is not None and now.record == record:
                 return now.version
             raise
@@ -208,10 +215,7 @@ class Store:
         try:
             return self.vault.kv_write(self.layout.mount, self.layout.private(name), data, cas=cas)
         except CheckAndSetError as exc:
-            raise ConflictError(
-                f'somebody else wrote a private version of "{name}" at the same time; the current key is untouched',
-                hint=f"look first, then repeat: vault-asc key show {name}",
-            ) from exc
+            raise self._staging_conflict(name) from exc
 
     # -- notes ---------------------------------------------------------------------------------------------------
 
@@ -225,10 +229,10 @@ class Store:
         try:
             note = Note(
                 int(data["private_version"]),
-                str(data["key_id"]),
-                str(data["spki_sha256"]),
-                str(data["staged_at"]),
-                str(data["staged_by"]),
+                safe_text(str(data["key_id"])),
+                safe_text(str(data["spki_sha256"])),
+                safe_text(str(data["staged_at"])),
+                safe_text(str(data["staged_by"])),
             )
         except (KeyError, ValueError, TypeError):
             return None, found.version
@@ -239,10 +243,7 @@ class Store:
         try:
             self.vault.kv_write(self.layout.mount, self.layout.note(name), asdict(note), cas=cas)
         except CheckAndSetError as exc:
-            raise ConflictError(
-                f'somebody else staged a version of "{name}" at the same time; the current key is untouched',
-                hint=f"look first, then repeat: vault-asc key show {name}",
-            ) from exc
+            raise self._staging_conflict(name) from exc
 
     # -- removal -------------------------------------------------------------------------------------------------
 
@@ -267,6 +268,26 @@ class Store:
             f'no key "{name}" in {where}',
             hint="see what there is: vault-asc key list; add one: vault-asc key import FILE NAME",
             state="missing",
+        )
+
+    def _after_lost_answer(self, name: str, lost: LostAnswerError) -> StoredRecord | None:
+        try:
+            return self.find(name)
+        except VaultUnavailableError:
+            raise lost from lost.__cause__  # Vault is gone altogether: that a write may have happened matters more
+
+    def _staging_conflict(self, name: str) -> ConflictError:
+        """Who and when: from the note when it tells of the newest private version, else from the metadata alone."""
+        private, (note, _) = self.private_metadata(name), self.note(name)
+        newest = private.versions.get(private.current_version)
+        if note is not None and note.private_version == private.current_version:
+            what = f"was staged by {note.staged_by} at {note.staged_at}"
+        else:
+            when = newest.created_time if newest else "an unknown time"
+            what = f"was written at {when} by somebody who has not left a note yet"
+        return ConflictError(
+            f'private version {private.current_version} of "{name}" {what}; the current key is untouched',
+            hint=f"look first, then repeat: vault-asc key show {name}",
         )
 
     def _conflict(self, name: str, exc: CheckAndSetError) -> ConflictError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vault_asc.errors import TokenRequestError
-from vault_asc.secret import Secret
+from vault_asc.secret import Secret, safe_text
 
 if TYPE_CHECKING:
     from vault_asc.identity import Identity
@@ -116,8 +116,7 @@ def mint(identity: "Identity", request: TokenRequest, signer: Signer, now: float
 def _check_scope(entry: str) -> None:
     if _SCOPE_ENTRY.fullmatch(entry) and "/.." not in entry and "#" not in entry:
         return
-    shown = entry if entry.isprintable() else repr(entry)
     raise TokenRequestError(
-        f'scope entry "{shown}" is not one that Apple takes',
+        f'scope entry "{safe_text(entry)}" is not one that Apple takes',
         hint='write the method GET, a blank and a path without host, such as "GET /v1/apps?filter[platform]=IOS"',
     )

@@ -1,10 +1,12 @@
 """Taking a TOML table apart, strictly: every key has a type, and a key that nobody takes is an error."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from vault_asc.errors import ConfigError
+from vault_asc.secret import safe_text
 
 
 class Table:
@@ -38,9 +40,23 @@ class Table:
     def path(self, key: str) -> Path | None:
         """An absolute path."""
         value = self.take(key, str, None)
-        if value is not None and not value.startswith("/"):
-            raise ConfigError(f'{key} "{value}" in {self.where} is not absolute', hint="write the whole path from /")
+        if value is not None and not (value.startswith("/") and value.isprintable()):
+            raise ConfigError(
+                f'{key} "{safe_text(value)}" in {self.where} is not a plain absolute path',
+                hint="write the whole path from /, without control characters",
+            )
         return None if value is None else Path(value)
+
+    def json(self, key: str) -> dict[str, Any]:
+        """A sub-table that can be sent as JSON: TOML also has dates, and numbers that are none."""
+        fields: dict[str, Any] = self.take(key, dict, {})
+        try:
+            json.dumps(fields, allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            raise ConfigError(
+                f"{key} in {self.where} holds a value that JSON has not", hint="a date goes into quotes"
+            ) from exc
+        return fields
 
     def table(self, key: str) -> "Table":
         """A sub-table; an empty one when it is absent."""

@@ -25,12 +25,16 @@ from vault_asc.secret import Secret, safe_text
 Advice = Callable[[str, str], str | None]
 """Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
 
-_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
+_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded)
 DEFAULT_MAX_VERSIONS: Final = 10  # what KV v2 keeps when neither the secret nor the mount says otherwise
 
 
 class LostAnswerError(VaultUnavailableError):
     """A write was sent and no answer came back: whether it happened has to be looked up, never assumed."""
+
+
+class InvalidTokenError(PermissionDeniedError):
+    """The Vault token itself is not valid (any more), so nothing is said about what it may do."""
 
 
 class CheckAndSetError(ConflictError):
@@ -73,6 +77,15 @@ class KvVersion:
     def readable(self) -> bool:
         """Whether its data can still be read. A deletion planned for the future counts as gone soon, so as gone."""
         return not self.destroyed and not self.deletion_time
+
+
+@dataclass(frozen=True)
+class _Mount:
+    """A secrets engine as Vault describes it."""
+
+    path: str
+    kind: str
+    kv_version: str
 
 
 @dataclass(frozen=True)
@@ -187,32 +200,35 @@ class Vault:
             self._client.adapter.delete(f"/v1/{where}")
 
     def kv_config(self, mount: str) -> tuple[int, str]:
-        """The mount's `max_versions` and `delete_version_after`; the engine's defaults when the token may not read it."""
+        """The mount's `max_versions` (0: not set) and `delete_version_after` ("0s": not set, negative: switched off)."""
         where = f"{mount}/config"
-        try:
-            with self._translated(where, "read"):
-                data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
-        except (PermissionDeniedError, NotFoundError):
-            return 0, "0s"
+        with self._translated(where, "read"):
+            data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
         return int(data.get("max_versions") or 0), str(data.get("delete_version_after") or "0s")
 
     def require_kv2(self, mount: str) -> None:
         """Refuse a mount that is missing or no KV v2: KV v1 would take a write to `data/...` without check-and-set."""
-        kind, options = self._mount(mount)
-        if kind != "kv" or options.get("version") != "2":
-            found = (
-                f"KV version {options.get('version', '1')}" if kind == "kv" else f'a secrets engine of type "{kind}"'
+        found = self._mount(mount)
+        if found.path != mount:
+            raise NotFoundError(
+                f'"{mount}" is no mount but a path below the mount "{found.path}"; nothing was written',
+                hint=f"name the mount (store.mount = {found.path}) and put the rest into the prefix (store.prefix)",
             )
-            raise VaultError(f'mount "{mount}" is {found}, nothing was written', hint=self._v2_hint(mount))
+        if found.kind != "kv" or found.kv_version != "2":
+            what = (
+                f"KV version {found.kv_version}" if found.kind == "kv" else f'a secrets engine of type "{found.kind}"'
+            )
+            raise VaultError(f'mount "{mount}" is {what}, nothing was written', hint=self._v2_hint(mount))
 
-    def read_any_kv(self, mount: str, path: str) -> Mapping[str, Any]:
-        """The data of a secret on a KV mount of either version (for importing what already lies in Vault)."""
-        kind, options = self._mount(mount)
-        if kind != "kv":
-            raise VaultError(f'mount "{mount}" is a secrets engine of type "{kind}", not KV', hint="name a KV mount")
-        if options.get("version") == "2":
-            return self.kv_read(mount, path).data
-        where = f"{mount}/{path}"
+    def read_any_kv(self, where: str) -> Mapping[str, Any]:
+        """The data of a secret at `MOUNT/PATH`, KV of either version, for importing what already lies in Vault."""
+        mount = self._mount(where)
+        path = where.removeprefix(mount.path).lstrip("/")
+        if mount.kind != "kv" or not path:
+            what = "only a mount" if mount.kind == "kv" else f'in a secrets engine of type "{mount.kind}", not KV'
+            raise VaultError(f'"{where}" is {what}', hint="name a secret on a KV mount as MOUNT/PATH")
+        if mount.kv_version == "2":
+            return self.kv_read(mount.path, path).data
         with self._translated(where, "read"):
             return self._json(self._client.adapter.get(f"/v1/{where}"), where)
 
@@ -223,6 +239,8 @@ class Vault:
         try:
             with self._translated("auth/token/lookup-self", "read"):
                 data = self._json(self._client.adapter.get("/v1/auth/token/lookup-self"), "auth/token/lookup-self")
+        except InvalidTokenError:
+            raise
         except PermissionDeniedError:
             return "unknown (the token may not look itself up)"
         name = safe_text(str(data.get("display_name") or "token"), 80)
@@ -237,20 +255,23 @@ class Vault:
 
     # -- errors --------------------------------------------------------------------------------------------------
 
-    def _mount(self, mount: str) -> tuple[str, Mapping[str, str]]:
-        """Type and options of a mount, by the call that every token with a grant below it may make."""
-        where = f"sys/internal/ui/mounts/{mount}"
+    def _mount(self, path: str) -> _Mount:
+        """The mount that a path is on, by the call that every token with a grant below it may make."""
+        where = f"sys/internal/ui/mounts/{path}"
         try:
             with self._translated(where, "read"):
                 data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
+        except InvalidTokenError:
+            raise
         except (PermissionDeniedError, NotFoundError) as exc:
             # Vault answers 403 for a missing mount too, so that mounts cannot be guessed.
             raise NotFoundError(
-                f'mount "{mount}" does not exist, or the token has no grant below it; nothing was written',
-                hint=f"mount it (vault secrets enable -path={mount} -version=2 kv), name another (store.mount),"
+                f'there is no mount at "{path}", or the token has no grant below it; nothing was written',
+                hint="see what is mounted (vault secrets list), mount KV (vault secrets enable -path=MOUNT -version=2 kv),"
                 " or use a token with one of the policies of `vault-asc policy list`",
             ) from exc
-        return str(data.get("type")), data.get("options") or {}
+        version = str((data.get("options") or {}).get("version", "1"))
+        return _Mount(str(data.get("path")).strip("/"), str(data.get("type")), version)
 
     @staticmethod
     def _v2_hint(mount: str) -> str:
@@ -288,6 +309,9 @@ class Vault:
             raise self._denied(path, capability, exc) from exc
         except hvac_errors.InvalidPath as exc:
             raise NotFoundError(f'nothing at "{path}" in Vault') from exc
+        except hvac_errors.BadGateway as exc:
+            # A proxy's words, not Vault's: the request may have got through.
+            raise (self._lost(path, "a proxy answered 502") if writing else self._unavailable(exc)) from exc
         except _UNAVAILABLE as exc:
             raise self._unavailable(exc) from exc
         except hvac_errors.InvalidRequest as exc:
@@ -298,20 +322,23 @@ class Vault:
             raise VaultError(
                 f'Vault failed at "{path}": {_text(exc)}', hint="try again; the server's log says more"
             ) from exc
-        except requests.ConnectTimeout as exc:
-            raise self._unreachable(exc) from exc
         except requests.RequestException as exc:
             if writing and http.was_sent(exc):
-                raise LostAnswerError(
-                    f'no answer to the write to "{path}": {http.explain(exc)}',
-                    hint="repeat the command: it looks first and completes what is missing",
-                ) from exc
+                raise self._lost(path, http.explain(exc)) from exc
             raise self._unreachable(exc) from exc
 
+    @staticmethod
+    def _lost(path: str, why: str) -> LostAnswerError:
+        return LostAnswerError(
+            f'no answer to the write to "{path}": {why}',
+            hint="repeat the command: it looks first and completes what is missing",
+        )
+
     def _denied(self, path: str, capability: str, exc: Any) -> PermissionDeniedError:
-        # An invalid token is answered with exactly this; a policy's denial has more around it.
-        if list(exc.errors or []) == ["permission denied"] or _text(exc) == "permission denied":
-            return PermissionDeniedError(
+        # OpenBao and older Vault answer an invalid token with exactly this, newer Vault names it; a policy's denial
+        # has more around it.
+        if _text(exc) == "permission denied" or "invalid token" in _text(exc):
+            return InvalidTokenError(
                 f'permission denied on "{path}": the Vault token is invalid, expired or revoked',
                 hint="log in again (vault login), or name another token with --token-file",
             )

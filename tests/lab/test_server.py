@@ -259,7 +259,8 @@ def test_agent_that_ends_by_itself_reports_how(tmp_path: Path) -> None:
     ):
         agent.wait_for_line("never written")
     with BaoAgent(config) as agent:
-        ends(agent.pid)
+        while agent.running:
+            time.sleep(0.02)
         assert agent.exit_code == 1
 
 

@@ -1,8 +1,68 @@
 """`vault-asc nexla`: what Nexla says about a credential."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+from vault_asc.cli.output import facts
+from vault_asc.cli.wiring import Connection, vault_options
+
+if TYPE_CHECKING:
+    from vault_asc.config import Config
+    from vault_asc.credential_view import CredentialView
+    from vault_asc.discovery import Wanted
 
 
 @click.group()
 def nexla() -> None:
     """Look at Nexla credentials."""
+
+
+@nexla.command()
+@click.argument("credential_id", type=click.IntRange(min=1))
+@click.option(
+    "--nexla", "account", default="default", show_default=True, help="The Nexla account of the configuration."
+)
+@vault_options
+def inspect(*, credential_id: int, account: str, connection: Connection) -> None:
+    """Show vendor, auth templates and parameters of a credential, and where a token would go.
+
+    Reads only, and never shows a value. Settings of a target with this credential are applied.
+    """
+    from vault_asc.credential_view import describe
+
+    config = connection.config()
+    client = connection.nexla(config, account, connection.vault(config))
+    view = describe(client.credential(credential_id), _wanted(config, credential_id))
+    click.echo(f"credential {credential_id}")
+    facts(_facts(view))
+    for template in view.templates:
+        click.echo(
+            f"  auth template {template.name or template.id}{' (in use)' if template.id == view.template_id else ''}"
+        )
+        for parameter in template.parameters:
+            secured = "secured" if parameter.secured else "not secured"
+            places = ", ".join(place.key for place in parameter.places) or "nowhere"
+            click.echo(f"    {parameter.name}: {secured}, used in {places}")
+    if view.problem is not None:
+        raise view.problem
+
+
+def _wanted(config: "Config", credential_id: int) -> "Wanted":
+    from vault_asc.discovery import Wanted
+    from vault_asc.publisher import wanted_of
+
+    found = next((target for target in config.targets if target.credential_id == credential_id), None)
+    return Wanted(credential_id) if found is None else wanted_of(found)
+
+
+def _facts(view: "CredentialView") -> list[tuple[str, str]]:
+    plan = view.plan
+    chosen = "undecided" if plan is None else f'{plan.token_field}, as "{plan.token_prefix}<token>"'
+    return [
+        ("type", view.kind or "unknown"),
+        ("vendor", f"{view.vendor} ({view.vendor_id})" if view.vendor else "none (generic credential)"),
+        ("mode", plan.mode if plan is not None else "undecided"),
+        ("token goes to", chosen),
+        ("still missing", ", ".join(view.missing) or "nothing"),
+    ]

@@ -102,7 +102,7 @@ class Connection:
         """A client of a Nexla account; its service key is read from Vault now."""
         from vault_asc import http
         from vault_asc.clock import system_clock
-        from vault_asc.nexla import RETRY_METHODS, NexlaClient
+        from vault_asc.nexla import LIMITS, RETRY_METHODS, NexlaClient
         from vault_asc.secret import Secret
 
         settings = config.account(account)
@@ -113,7 +113,7 @@ class Connection:
                 f'"{ref.mount}/{ref.path}" has no field "{ref.field}" with the Nexla service key',
                 hint=f"store it: vault kv put -mount={ref.mount} {ref.path} {ref.field}=-   (then paste it, Ctrl-D)",
             )
-        session = http.session(ca_file=settings.ca_file, retry_methods=RETRY_METHODS)
+        session = http.session(limits=LIMITS, ca_file=settings.ca_file, retry_methods=RETRY_METHODS)
         return NexlaClient(session, settings.api_url, Secret(value.strip()), system_clock)
 
 

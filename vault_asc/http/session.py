@@ -79,10 +79,10 @@ class _Session(requests.Session):
         try:
             prepared = super().prepare_request(request)
             _check_latin1(prepared.headers)
-        except requests.exceptions.InvalidHeader:
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
             problem = "a header holds characters that HTTP does not allow"
         except (requests.RequestException, ValueError):
-            problem = "the URL, a header or the body cannot be sent"
+            problem = "the URL or the body cannot be sent"
         else:
             return prepared
         raise errors.RequestRefusedError(problem, "", sent=False)

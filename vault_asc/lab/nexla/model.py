@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 from vault_asc.secret import Secret
 
 Role = Literal["collaborator", "operator", "admin", "owner"]
-ROLES: Final[tuple[Role, ...]] = ("collaborator", "operator", "admin", "owner")
-"""From the weakest to the strongest."""
+RANK: Final[Mapping[str, int]] = {"collaborator": 0, "operator": 1, "admin": 2, "owner": 3}
+"""Roles from the weakest to the strongest; a stronger one may do what a weaker one may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vault_asc.clock import Clock
 from vault_asc.lab.nexla.answers import RefusedError
-from vault_asc.lab.nexla.model import ROLES, Credential, Role, ServiceKey, Session, Source, Template, User, Vendor
+from vault_asc.lab.nexla.model import RANK, Credential, Role, ServiceKey, Session, Source, Template, User, Vendor
 from vault_asc.lab.nexla.readings import Readings
 from vault_asc.lab.web import Request
 
@@ -34,7 +34,7 @@ class State:
         if credential is None:
             raise RefusedError(404)
         role = credential.roles.get(user.id)
-        if role is None or ROLES.index(role) < ROLES.index(least):
+        if role is None or RANK[role] < RANK[least]:
             raise RefusedError(403)
         return credential
 

@@ -49,6 +49,8 @@ def updated(old: Credential, body: Body, vendors: Mapping[str, Vendor], now: flo
 
 def _with_top_level(old: Credential, body: Body) -> Credential:
     """Merged: absent members keep their value."""
+    if not isinstance(body.get("name", ""), str):
+        raise RefusedError(400, "name must be a string")
     new = old
     for name in ("name", "description", "credentials_version", "verified_status"):
         if name in body:
@@ -130,9 +132,10 @@ def _vendor(body: Body, vendors: Mapping[str, Vendor]) -> Vendor:
         if found is None:
             raise RefusedError(404)
         return found
-    if body["vendor_name"] not in vendors:
+    vendor = vendors.get(str(body["vendor_name"]))
+    if vendor is None:
         raise RefusedError(400, "Invalid vendor")
-    return vendors[body["vendor_name"]]
+    return vendor
 
 
 def _template(body: Body, vendor: Vendor) -> Template:

@@ -1,0 +1,266 @@
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import hcl2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vault_asc import policy
+from vault_asc.errors import ConfigError
+from vault_asc.names import check_name, check_path
+
+FOLDER: Final = Path(__file__).parents[1] / "policies"
+VALUES: Final = {"key": "prod", "nexla_mount": "secret", "nexla_path": "asc/nexla/default"}
+PREFIXES: Final = ("asc", "asc/team-a")
+
+# The only places where `+` may stand, always as the last segment: any key of this store, or any one object of Vault.
+WIDE_SYSTEM_PATHS: Final = {"sys/policies/acl/+", "sys/audit-hash/+", "identity/entity/id/+"}
+WIDE_ROLES: Final = {"key-admin", "registrar", "auditor", "team"}
+
+
+def render(name: str, prefix: str = "asc", mount: str = "secret") -> str:
+    needs = policy.SHIPPED[name].parameters
+    return policy.render(name, mount=mount, prefix=prefix, **{what: VALUES[what] for what in needs})
+
+
+@cache
+def parsed(text: str) -> dict[str, set[str]]:
+    stanzas: dict[str, set[str]] = {}
+    for stanza in hcl2.loads(text)["path"]:
+        for path, body in stanza.items():
+            plain = path.strip('"')
+            assert plain not in stanzas, f"{plain} is there twice"
+            assert {name for name in body if not name.startswith("__")} == {"capabilities"}
+            stanzas[plain] = {word.strip('"') for word in body["capabilities"]}
+    return stanzas
+
+
+def all_texts() -> list[tuple[str, str]]:
+    texts = [(name, render(name, prefix)) for name in policy.SHIPPED for prefix in PREFIXES]
+    return [*texts, ("agent", policy.agent(["a", "b"], [("secret", "asc/nexla/x")], mount="secret", prefix="asc"))]
+
+
+def flags(text: str, name: str) -> list[str]:
+    """What the linter has against a policy."""
+    found = []
+    for path, capabilities in parsed(text).items():
+        segments = path.split("/")
+        if "*" in path:
+            found.append(f"{path}: glob")
+        if "+" in segments[:-1] or any("+" in segment and segment != "+" for segment in segments):
+            found.append(f"{path}: + elsewhere than as the last segment")
+        if segments[-1] == "+" and path not in WIDE_SYSTEM_PATHS and name not in WIDE_ROLES:
+            found.append(f"{path}: every key, in a policy for one")
+        if segments[-1] == "+" and segments[0] in {"sys", "auth", "identity"} and path not in WIDE_SYSTEM_PATHS:
+            found.append(f"{path}: every object of Vault")
+        if segments[1:2] and segments[1] in {"delete", "undelete", "destroy"} and name != "break-glass":
+            found.append(f"{path}: destroys")
+        if "delete" in capabilities and name != "break-glass":
+            found.append(f"{path}: deletes")
+        found += [f"{path}: {word}" for word in capabilities & {"sudo", "deny", "patch", "root"}]
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), all_texts())
+def test_policy_is_hcl_without_a_flag_and_with_all_that_a_token_needs(name: str, text: str) -> None:
+    assert flags(text, name) == []
+    stanzas = parsed(text)
+    assert [stanzas[path] for path in policy.SELF_PATHS] == [{"read"}, {"update"}, {"update"}]
+    assert "$" not in text
+    assert {rule.path: set(rule.capabilities) for rule in policy.rules(text)} == stanzas
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        'path "secret/data/asc/keys/*" { capabilities = ["read"] }',
+        'path "secret/data/asc*" { capabilities = ["read"] }',
+        'path "secret/+/asc/keys/prod" { capabilities = ["read"] }',
+        'path "secret/data/+/keys/prod" { capabilities = ["read"] }',
+        'path "secret/data/asc/keys/a+" { capabilities = ["read"] }',
+        'path "secret/data/asc/private/+" { capabilities = ["read"] }',
+        'path "secret/destroy/asc/private/prod" { capabilities = ["update"] }',
+        'path "secret/metadata/asc/private/prod" { capabilities = ["delete"] }',
+        'path "sys/audit" { capabilities = ["read", "sudo"] }',
+        'path "secret/data/asc/keys/prod" { capabilities = ["deny"] }',
+        'path "auth/token/roles/+" { capabilities = ["read"] }',
+    ],
+)
+def test_linter_sees_what_is_too_broad(stanza: str) -> None:
+    assert flags(stanza, "minter")
+
+
+@pytest.mark.parametrize("name", policy.SHIPPED)
+def test_only_the_promised_roles_touch_private_parts(name: str) -> None:
+    private = {
+        word for path, words in parsed(render(name)).items() if "/data/" in path and "private" in path for word in words
+    }
+    expected = {"minter": {"read"}, "team": {"read"}, "key-admin": {"create", "update"}}
+    assert private == expected.get(name, set())
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.hcl")), ids=lambda path: path.stem)
+def test_each_file_is_hcl_as_it_stands_and_says_for_whom(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert parsed(text)
+    placeholders = set(re.findall(r"\$\{(\w+)\}", text))
+    assert placeholders <= {"mount", "prefix", *policy.SHIPPED[file.stem].parameters}
+    assert placeholders >= set(policy.SHIPPED[file.stem].parameters)
+    head = text.partition("\npath ")[0]
+    assert head.startswith(f"# {file.stem}: ")
+    assert all(word in head for word in ("\n# Who:", "\n# Grants:", "\n# Why so:"))
+
+
+def test_each_file_is_a_shipped_policy() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == set(policy.SHIPPED)
+    assert all(name == shipped.name for name, shipped in policy.SHIPPED.items())
+
+
+BAD: Final = [
+    "",
+    "*",
+    "+",
+    "a/../b",
+    "../x",
+    "a*",
+    'a"',
+    "a\n",
+    "${key}",
+    "$key",
+    "{{identity}}",
+    "a b",
+    "a//b",
+    "/a",
+    "a/",
+]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("what", ["mount", "prefix", "key", "nexla_mount", "nexla_path"])
+def test_value_with_a_meaning_is_refused(what: str, value: str) -> None:
+    values = {"mount": "secret", "prefix": "asc"}
+    name = "minter" if what in {"mount", "prefix", "key"} else "publisher"
+    values |= {parameter: VALUES[parameter] for parameter in policy.SHIPPED[name].parameters} | {what: value}
+    with pytest.raises(ConfigError):
+        policy.render(name, **values)
+    with pytest.raises(ConfigError):
+        policy.policy_name(name, **values)
+
+
+plain_or_not = st.one_of(st.text(max_size=5), st.from_regex(r"[a-z0-9][a-z0-9/*+.-]{0,5}", fullmatch=True))
+
+
+@given(mount=plain_or_not, prefix=plain_or_not, key=plain_or_not)
+def test_any_text_is_refused_or_is_exactly_that_key(mount: str, prefix: str, key: str) -> None:
+    try:
+        text = policy.render("minter", mount=mount, prefix=prefix, key=key)
+    except ConfigError:
+        return
+    expected = {f"{mount}/data/{prefix}/keys/{key}", f"{mount}/data/{prefix}/private/{key}", *policy.SELF_PATHS}
+    assert set(parsed(text)) == expected
+    assert [check_name(key), check_path(mount, "mount"), check_path(prefix, "prefix")] == [key, mount, prefix]
+
+
+def test_missing_and_superfluous_values_are_named() -> None:
+    with pytest.raises(ConfigError, match='"minter" is for one key') as missing:
+        policy.render("minter", mount="secret", prefix="asc")
+    assert missing.value.hint == "name it with --key NAME"
+    with pytest.raises(ConfigError, match='"auditor" is not for one key'):
+        policy.render("auditor", mount="secret", prefix="asc", key="prod")
+    with pytest.raises(ConfigError, match="no shipped policy 'admin'") as unknown:
+        policy.render("admin", mount="secret", prefix="asc")
+    assert unknown.value.hint is not None
+    assert "key-admin" in unknown.value.hint
+
+
+def test_agent_is_the_union_of_its_minters_and_publishers() -> None:
+    keys, service_keys = ["b", "a", "b"], [("kv", "team/nexla"), ("secret", "asc/nexla/x")]
+    text = policy.agent(keys, service_keys, mount="secret", prefix="asc")
+    parts = [policy.render("minter", mount="secret", prefix="asc", key=key) for key in keys]
+    for nexla_mount, nexla_path in service_keys:
+        parts.append(
+            policy.render("publisher", mount="secret", prefix="asc", nexla_mount=nexla_mount, nexla_path=nexla_path)
+        )
+    union: dict[str, set[str]] = {}
+    for part in parts:
+        union |= parsed(part)
+    assert parsed(text) == union
+    assert text.count("What every shipped policy has") == 1
+    assert [rule.path for rule in policy.rules(text)][-3:] == list(policy.SELF_PATHS)
+
+
+def test_agent_without_a_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="without a key"):
+        policy.agent([], mount="secret", prefix="asc")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"name": "key-admin", "prefix": "asc"}, "asc-key-admin"),
+        ({"name": "minter", "prefix": "asc", "key": "prod"}, "asc-minter-prod"),
+        ({"name": "minter", "prefix": "asc/team-a", "key": "prod"}, "asc-team-a-minter-prod"),
+        ({"name": "agent", "prefix": "asc/team-a"}, "asc-team-a-agent"),
+        (
+            {"name": "publisher", "prefix": "asc", "nexla_mount": "secret", "nexla_path": "asc/nexla/default"},
+            "asc-publisher-default",
+        ),
+    ],
+)
+def test_usual_names_are_plain(values: dict[str, str], expected: str) -> None:
+    assert policy.policy_name(**values) == expected
+
+
+def test_no_two_policies_have_the_same_name() -> None:
+    prefixes = [
+        "asc",
+        "ASC",
+        "asc/team",
+        "asc-team",
+        "asc/team-a",
+        "asc-team/a",
+        "asc/team/a",
+        "asc/minter",
+        "asc/x-minter-y",
+    ]
+    prefixes += ["asc/key", "asc/break", "asc/key-admin", "asc/break-glass"]
+    keys = ["prod", "auditor", "y-auditor", "team", "key-admin", "admin", "glass-prod"]
+    names: list[str] = []
+    for mount in ("secret", "secret2"):
+        for prefix in prefixes:
+            for name, shipped in policy.SHIPPED.items():
+                if shipped.parameters == ("key",):
+                    names += [policy.policy_name(name, mount=mount, prefix=prefix, key=key) for key in keys]
+                elif not shipped.parameters:
+                    names.append(policy.policy_name(name, mount=mount, prefix=prefix))
+                else:
+                    for path in (f"{prefix}/nexla/prod", "nexla/prod", f"{prefix}/nexla/Prod"):
+                        names += [
+                            policy.policy_name(name, mount=mount, prefix=prefix, nexla_mount=m, nexla_path=path)
+                            for m in ("secret", "secret2")
+                        ]
+    assert len({name.lower() for name in names}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9_.-]+", name) for name in names)
+
+
+def test_texts_are_found_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "vault_asc"
+    shutil.copytree(FOLDER, installed / "policies")
+    monkeypatch.setattr(policy, "files", lambda package: tmp_path / package)
+    (installed / "policies" / "minter.hcl").write_text("# from the wheel\n", encoding="utf-8")
+    policy._text.cache_clear()
+    assert render("minter") == "# from the wheel\n"
+    policy._text.cache_clear()
+
+
+def test_missing_text_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(policy, "__file__", str(tmp_path / "vault_asc" / "policy.py"))
+    policy._text.cache_clear()
+    with pytest.raises(ConfigError, match='text of policy "minter" is missing'):
+        render("minter")
+    policy._text.cache_clear()

@@ -1,0 +1,80 @@
+import re
+
+import pytest
+
+from tests.test_policy import VALUES, parsed, render
+from vault_asc import policy
+
+
+def asked_paths() -> list[str]:
+    kinds, verbs = ("keys", "private", "staged"), ("data", "metadata", "destroy", "delete", "undelete", "subkeys")
+    return [
+        *(f"secret/{verb}/asc/{kind}/prod" for kind in kinds for verb in verbs),
+        *(f"secret/metadata/asc/{kind}/" for kind in kinds),
+        "secret/config",
+        "secret/data/asc/nexla/default",
+        "secret/data/asc/keys/prod/more",
+        "secret/data/asc/team-a/keys/prod",
+        "secret/data/asc/keys/NoName",
+        "other/data/asc/keys/prod",
+        "sys/policies/acl",
+        "sys/policies/acl/x",
+        "sys/audit-hash/file",
+        "sys/seal",
+        "auth/token/lookup-accessor",
+    ]
+
+
+def granting(path: str, capability: str) -> dict[str, str]:
+    """The written names of the policies that grant this, by the parsed texts, and their own names."""
+    return {
+        policy.policy_name(name, prefix="asc", **{what: VALUES[what] for what in shipped.parameters}): name
+        for name, shipped in policy.SHIPPED.items()
+        for rule, words in parsed(render(name)).items()
+        if capability in words and re.fullmatch(re.escape(rule).replace(r"\+", "[^/]+"), path)
+    }
+
+
+@pytest.mark.parametrize("capability", ["create", "read", "update", "delete", "list", "patch", "sudo"])
+@pytest.mark.parametrize("path", asked_paths())
+def test_needed_agrees_with_what_is_rendered(path: str, capability: str) -> None:
+    expected = granting(path, capability)
+    hint = policy.needed(path, capability, mount="secret", prefix="asc")
+    assert (hint is None) == (not expected)
+    if hint is not None:
+        parts = re.fullmatch(
+            r'use a token with the shipped policy "(\S+)" \(vault-asc policy write (\S+?)( --key prod| --nexla ACCOUNT)?\)',
+            hint,
+        )
+        assert parts is not None
+        assert expected[parts[1]] == parts[2]
+        option = {"key": " --key prod", "nexla_mount": " --nexla ACCOUNT"}
+        assert parts[3] == next((option[what] for what in policy.SHIPPED[parts[2]].parameters), None)
+
+
+@pytest.mark.parametrize(
+    ("path", "capability", "role"),
+    [
+        ("secret/data/asc/keys/prod", "read", "minter"),
+        ("secret/data/asc/private/prod", "read", "minter"),
+        ("secret/data/asc/private/prod", "create", "key-admin"),
+        ("secret/data/asc/keys/prod", "update", "registrar"),
+        ("secret/metadata/asc/private/prod", "delete", "break-glass"),
+        ("secret/metadata/asc/keys", "list", "auditor"),
+        ("secret/metadata/asc/keys/", "list", "auditor"),
+        ("secret/data/asc/nexla/default", "read", "publisher"),
+    ],
+)
+def test_needed_names_the_role_that_is_probably_missing(path: str, capability: str, role: str) -> None:
+    hint = policy.needed(path, capability, mount="secret", prefix="asc")
+    assert hint is not None
+    assert f"policy write {role}" in hint
+
+
+def test_needed_knows_what_every_policy_has_and_other_service_keys() -> None:
+    hint = policy.needed("auth/token/lookup-self", "read", mount="secret", prefix="asc")
+    assert hint == "use a token with any shipped policy (vault-asc policy list)"
+    assert policy.needed("kv/data/n/x", "read", mount="secret", prefix="asc") is None
+    other = policy.needed("kv/data/n/x", "read", mount="secret", prefix="asc", service_keys=[("kv", "n/x")])
+    assert other is not None
+    assert "policy write publisher" in other

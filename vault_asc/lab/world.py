@@ -1,0 +1,180 @@
+"""Everything that vault-asc lives between, on this machine: Vault, Nexla, Apple, an AppRole, a configuration, keys.
+
+What a person would type is run as a child process, as a person would run it; for the demo and for tests.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from vault_asc.errors import VaultAscError
+from vault_asc.lab.apple import AppleSimulator
+from vault_asc.lab.nexla import NexlaSimulator
+from vault_asc.lab.server import KV_MOUNT, BaoAgent, BaoServer
+from vault_asc.secret import Secret
+
+ISSUER_ID: Final = "57246542-96fe-1a63-e053-0824d011072a"
+CREDENTIAL_ID: Final = 5001
+SERVICE_KEY: Final = "lab-service-key"  # opens the simulator of this process and nothing else
+_COMMAND_TIMEOUT: Final = 60  # seconds
+
+
+class CommandFailedError(VaultAscError):
+    """A command of the lab ended with another exit code than 0."""
+
+
+class World:
+    """A context manager: entered, everything runs and is set up except for the key; left, nothing is left.
+
+    Args:
+        usable_life: seconds that tokens live, in place of 18 minutes.
+        tick: seconds between two ticks of the Agent.
+        server: a server to use; one of its own without.
+
+    Attributes:
+        dir: private directory with configuration, state and keys.
+        config_file: the `vault-asc.toml`.
+    """
+
+    def __init__(self, *, usable_life: int = 1080, tick: int = 2, server: BaoServer | None = None) -> None:
+        self.server = server or BaoServer()
+        self.apple = AppleSimulator()
+        self.nexla = NexlaSimulator()
+        self.dir = Path(tempfile.mkdtemp(prefix="vault-asc-lab-"))
+        self.config_file = self.dir / "vault-asc.toml"
+        self.usable_life = usable_life
+        self.tick = tick
+
+    def __enter__(self) -> Self:
+        try:
+            for part in (self.server, self.apple, self.nexla):
+                part.__enter__()
+            self._fill()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        for part in (self.nexla, self.apple, self.server):
+            part.__exit__(kind, exc, tb)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # -- what people do ------------------------------------------------------------------------------------------
+
+    def run(self, *words: str, token: Secret | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a vault-asc command with the configuration, as root of Vault unless a token is given."""
+        secret = self.server.root_token if token is None else token
+        token_file = self.dir / "token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(secret.reveal(), encoding="ascii")
+        environ = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": str(self.dir),
+            "VAULT_ASC_CONFIG": str(self.config_file),
+        }
+        options = ["--token-file", str(token_file)] if _takes_token(words) else []
+        return subprocess.run(
+            [sys.executable, "-m", "vault_asc", *words, *options],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_TIMEOUT,
+            check=False,
+        )
+
+    def must(self, *words: str) -> str:
+        """Run a command that has to succeed; returns what it printed."""
+        done = self.run(*words)
+        if done.returncode != 0:
+            raise CommandFailedError(f"vault-asc {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def new_key(self, key_id: str) -> Path:
+        """Make a key, as App Store Connect would: its public half stays at Apple, the .p8 is downloaded once."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.apple.add_key(key_id, public, issuer_id=ISSUER_ID)
+        file = self.dir / f"AuthKey_{key_id}.p8"
+        file.touch(mode=0o600)
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return file
+
+    def agent(self) -> BaoAgent:
+        """An Agent with the configuration that `vault-asc agent config` prints; not started yet."""
+        file = self.dir / "agent.hcl"
+        file.write_text(self.must("agent", "config"), encoding="utf-8")
+        return BaoAgent(file, socket=self.dir / "agent" / "agent.sock")
+
+    # -- set-up --------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        self.nexla.add_service_key(SERVICE_KEY)
+        self.nexla.add_template_credential(credential_id=CREDENTIAL_ID, test_url=f"{self.apple.url}/v1/apps?limit=1")
+        self._write_config()
+        root = self.server.root_token
+        self.server.api(
+            "POST", f"{KV_MOUNT}/data/asc/nexla/default", {"data": {"service_key": SERVICE_KEY}}, token=root
+        )
+        self.must("policy", "write", "agent")
+        self.server.api("POST", "sys/auth/approle", {"type": "approle"}, token=root)
+        role = "auth/approle/role/vault-asc"
+        settings = {"token_policies": ["asc-agent"], "token_no_default_policy": True, "token_period": "60s"}
+        self.server.api("POST", role, settings, token=root)
+        role_id = self.server.api("GET", f"{role}/role-id", token=root)["data"]["role_id"]
+        secret_id = self.server.api("POST", f"{role}/secret-id", {}, token=root)["data"]["secret_id"]
+        for name, value in (("role_id", role_id), ("secret_id", secret_id)):
+            (self.dir / name).touch(mode=0o600)
+            (self.dir / name).write_text(value, encoding="ascii")
+
+    def _write_config(self) -> None:
+        (self.dir / "agent").mkdir(mode=0o700)
+        quoted = json.dumps
+        self.config_file.write_text(
+            f"""\
+version = 1
+[vault]
+address = {quoted(self.server.address)}
+[agent]
+dir = {quoted(str(self.dir / "agent"))}
+role_id_file = {quoted(str(self.dir / "role_id"))}
+secret_id_file = {quoted(str(self.dir / "secret_id"))}
+tick = "{self.tick}s"
+[state]
+dir = {quoted(str(self.dir / "state"))}
+[nexla.default]
+api_url = {quoted(self.nexla.url)}
+service_key = {{ mount = "{KV_MOUNT}", path = "asc/nexla/default", field = "service_key" }}
+[[targets]]
+name = "sales"
+key = "prod"
+credential_id = {CREDENTIAL_ID}
+lifetime = "{self.usable_life + 60}s"
+scope = ["GET /v1/apps"]
+token_file = {quoted(str(self.dir / "sales.jwt"))}
+""",
+            encoding="utf-8",
+        )
+
+
+def _takes_token(words: tuple[str, ...]) -> bool:
+    """Whether a command talks to Vault."""
+    return words[0] not in {"init", "config", "status", "agent"} and words[:2] not in {
+        ("policy", "list"),
+        ("policy", "show"),
+    }
