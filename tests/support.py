@@ -155,6 +155,8 @@ class Wire:
 def _handler(wire: Wire, upstream: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
+        disable_nagle_algorithm = True
 
         def pass_on(self) -> None:
             path = urlsplit(self.path).path.removeprefix("/v1/")

@@ -8,10 +8,10 @@ Source: reference on the Nexla API, 4.3 and 4.4; `${name}` is replaced by the pa
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-_PLACEHOLDER: Final = re.compile(r"\$\{([^{}]+)\}(\.as_integer)?")
+_PLACEHOLDER: Final = r"\$\{([^{}]+)\}(\.as_integer)?"
 _AUTHORIZATION: Final = "authorization"
 
 
@@ -23,14 +23,12 @@ class Place:
         key: key of the template's config.
         bound: whether it becomes part of the Authorization header.
         whole_header: whether the Authorization header is nothing but this.
-        after_bearer: whether the text before it is `Bearer `.
         number: whether it is made a number, so can hold no token.
     """
 
     key: str
     bound: bool = False
     whole_header: bool = False
-    after_bearer: bool = False
     number: bool = False
 
 
@@ -67,7 +65,7 @@ class Template:
     name: str = ""
     parameters: tuple[Parameter, ...] = ()
     config_shown: bool = False
-    adds_bearer: bool = field(default=False, compare=False)
+    adds_bearer: bool = False
 
     @property
     def usable(self) -> tuple[Parameter, ...]:
@@ -126,7 +124,7 @@ def _places(config: Mapping[str, str]) -> dict[str, list[Place]]:
     places: dict[str, list[Place]] = {}
     for key, text in config.items():
         for value, bound, header in _values(key, text, config):
-            for found in _PLACEHOLDER.finditer(value):
+            for found in re.finditer(_PLACEHOLDER, value):
                 places.setdefault(found[1], []).append(_place(key, value, found, bound=bound, header=header))
     return places
 
@@ -137,7 +135,6 @@ def _place(key: str, value: str, found: re.Match[str], *, bound: bool, header: b
         key,
         bound=bound,
         whole_header=header and not before and not after,
-        after_bearer=before.lower() == "bearer",
         number=found[2] is not None,
     )
 

@@ -18,12 +18,12 @@ Clock = Callable[[], float]
 system_clock: Final[Clock] = time.time
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
+_DURATION: Final = r"(?:[0-9]{1,9}[smhd])+"
 
 
 def parse_duration(text: str, what: str = "duration") -> int:
     """Seconds in a duration such as `90s`, `19m` or `1h30m`; `ConfigError` names `what` when it is none."""
-    if not _DURATION.fullmatch(text):
+    if not re.fullmatch(_DURATION, text):
         raise ConfigError(
             f'{what} "{safe_text(text)}" is not a duration', hint="write a number and a unit: 90s, 19m, 1h30m"
         )

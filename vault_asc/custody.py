@@ -11,7 +11,7 @@ from typing import Protocol
 from vault_asc import tokens
 from vault_asc.clock import Clock
 from vault_asc.errors import PrivateKeyError, TokenRequestError, VaultError
-from vault_asc.key import PrivateKey, parse_private_key
+from vault_asc.key import PrivateKey, stored_private_key
 from vault_asc.store import Custody, State, Store, StoredRecord
 from vault_asc.tokens import Signer, Token, TokenRequest
 from vault_asc.vault import MissingVersionError
@@ -83,7 +83,7 @@ def _kv_signer(store: Store, stored: StoredRecord) -> PrivateKey:
     secret = store.read_private(stored)
     where = f'private version {secret.version} of key "{stored.name}"'
     try:
-        key = parse_private_key(str(secret.data["private_key"]).encode())
+        key = stored_private_key(str(secret.data["private_key"]))
     except KeyError as exc:
         raise VaultError(f"{where} holds no private_key", hint=_back(stored)) from exc
     except PrivateKeyError as exc:

@@ -18,12 +18,12 @@ ENTERPRISE: Final = "apple-developer-enterprise-v1"
 AUDIENCES: Final = (APP_STORE_CONNECT, ENTERPRISE)
 
 _AROUND: Final = " \t\r\n\v\f\"'\ufeff\xa0"
-_KEY_ID: Final = re.compile(r"[A-Za-z0-9]{2,64}")
-_USUAL_KEY_ID: Final = re.compile(r"[A-Z0-9]{10}")
+_KEY_ID: Final = r"[A-Za-z0-9]{2,64}"
+_USUAL_KEY_ID: Final = r"[A-Z0-9]{10}"
 # Not RFC 4122: most real issuer IDs have variant "e", as in ...-1a63-e053-...
-_ISSUER_ID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_VARIABLE: Final = re.compile(r"\$\w{1,60}|\$\{[^{}]{0,60}\}|\$\([^()]{0,60}\)|%\w{1,60}%|\$?\{\{[^{}]{0,60}\}\}")
-_KEY_FILE: Final = re.compile(r"(?:AuthKey|ApiKey)_([A-Za-z0-9]{2,64})\.p8")
+_ISSUER_ID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_VARIABLE: Final = r"\$\w{1,60}|\$\{[^{}]{0,60}\}|\$\([^()]{0,60}\)|%\w{1,60}%|\$?\{\{[^{}]{0,60}\}\}"
+_KEY_FILE: Final = r"(?:AuthKey|ApiKey)_([A-Za-z0-9]{2,64})\.p8"
 _SHOWN_MAX: Final = 40  # characters of an ID in a message; an issuer ID has 36, a line of a key 64
 _WHERE: Final = "App Store Connect shows it under Users and Access, Integrations"
 
@@ -79,12 +79,12 @@ def usual_key_id(key_id: str) -> bool:
 
     Apple states no format, so anything else is worth a warning and not an error.
     """
-    return _USUAL_KEY_ID.fullmatch(key_id) is not None
+    return re.fullmatch(_USUAL_KEY_ID, key_id) is not None
 
 
 def key_id_from_filename(name: str) -> str | None:
     """The key ID in the name Apple gives a key file, `AuthKey_<ID>.p8` or `ApiKey_<ID>.p8`, else None."""
-    match = _KEY_FILE.fullmatch(PurePath(name).name)
+    match = re.fullmatch(_KEY_FILE, PurePath(name).name)
     return match[1] if match else None
 
 
@@ -133,9 +133,9 @@ def _shown(text: str) -> str:
 
 
 def _check_not_swapped(key: str, issuer: str) -> None:
-    if not _ISSUER_ID.fullmatch(key):
+    if not re.fullmatch(_ISSUER_ID, key):
         return
-    if _KEY_ID.fullmatch(issuer):
+    if re.fullmatch(_KEY_ID, issuer):
         raise PrivateKeyError(
             f"the key ID {_shown(key)} and the issuer ID {_shown(issuer)} are swapped", hint="exchange the two"
         )
@@ -145,7 +145,7 @@ def _check_not_swapped(key: str, issuer: str) -> None:
 
 
 def _check_expanded(what: str, text: str) -> None:
-    if _VARIABLE.fullmatch(text):
+    if re.fullmatch(_VARIABLE, text):
         raise PrivateKeyError(
             f'the {what} "{safe_text(text)}" is a variable that nothing expanded',
             hint="write double quotes around it instead of single ones, and check that it is set",
@@ -159,7 +159,7 @@ def _check_key_id(key: str) -> None:
     named = key_id_from_filename(key)
     if named is not None:
         raise PrivateKeyError(f"the key ID {_shown(key)} is the name of a file", hint=f"pass the ID alone: {named}")
-    if not _KEY_ID.fullmatch(key):
+    if not re.fullmatch(_KEY_ID, key):
         raise PrivateKeyError(
             f"the key ID {_shown(key)} is not 2 to 64 letters and digits", hint=f"it is like 2X9R4HXF34; {_WHERE}"
         )
@@ -172,7 +172,7 @@ def _check_issuer_id(key: str, issuer: str) -> None:
             hint=f"pass --issuer-id ({_WHERE}), or --individual for the key of one user",
         )
     _check_expanded("issuer ID", issuer)
-    if _ISSUER_ID.fullmatch(issuer):
+    if re.fullmatch(_ISSUER_ID, issuer):
         return
     if usual_key_id(issuer):
         raise PrivateKeyError(f"the issuer ID {_shown(issuer)} is a key ID", hint=f"pass the issuer ID; {_WHERE}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from vault_asc.secret import Secret
 from vault_asc.tokens import Token
 
-_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_JWT_SHAPE: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 _FILE_MAX: Final = 64 * 1024  # bytes
 
 
@@ -18,7 +18,7 @@ def read_token_file(path: Path) -> Token | None:
             text = stream.read(_FILE_MAX).decode("ascii")
     except (OSError, UnicodeDecodeError):
         return None
-    found = _TOKEN.search(text)
+    found = re.search(_JWT_SHAPE, text)
     if found is None:
         return None
     try:

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from vault_asc.errors import ConfigError
 from vault_asc.secret import safe_text
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_NAME: Final = r"(?a)[a-z0-9][a-z0-9-]{0,62}"
+_SEGMENT: Final = r"(?a)[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
 
 
 def check_name(name: str, what: str = "key") -> str:
     """The name of a key, role or target: flat, lower case, at most 63 characters. Else `ConfigError`."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise ConfigError(
             f'{what} name "{safe_text(name)}" is not allowed',
             hint="use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
@@ -28,7 +28,7 @@ def check_name(name: str, what: str = "key") -> str:
 def check_path(path: str, what: str) -> str:
     """A mount or a path in Vault: plain segments joined by single slashes. Else `ConfigError`."""
     segments = path.split("/")
-    if not all(_SEGMENT.fullmatch(segment) and ".." not in segment for segment in segments):
+    if not all(re.fullmatch(_SEGMENT, segment) and ".." not in segment for segment in segments):
         raise ConfigError(
             f'{what} "{safe_text(path)}" is not a plain path',
             hint='use letters, digits, "-", "_" and "." in segments joined by single slashes, without "/" at either end',

@@ -35,7 +35,7 @@ _CALL_TIME: Final = 15.0  # seconds, tries and pauses included
 _PROBE_TIME: Final = LIMITS.total
 _DEFAULT_SESSION: Final = 3600.0  # seconds, when the login does not say
 _MARGIN: Final = 60.0  # seconds before its end at which a session is no longer used
-_UNAUTHORIZED: Final = 401
+_TOKENS_KEPT: Final = 8  # session tokens to mask; no two calls in flight lie further apart
 _ACCEPT: Final = "application/vnd.nexla.api.v1+json"
 _LOGIN: Final = Action("the login", login=True)
 
@@ -75,6 +75,7 @@ class NexlaClient:
         self._service_key = service_key
         self._clock = clock
         self._session: _Session | None = None
+        self._tokens: tuple[Secret, ...] = ()
         self._lock = threading.Lock()
 
     def login(self) -> None:
@@ -124,7 +125,7 @@ class NexlaClient:
         action = Action(f'the probe of credential "{credential_id}"', right="collaborator")
         path = f"/data_credentials/{credential_id}/probe"
         try:
-            response, _ = self._sent(_Call(action, "GET", path, timeout=_PROBE_TIME, relogin=relogin))
+            response = self._sent(_Call(action, "GET", path, timeout=_PROBE_TIME, relogin=relogin))
         except NexlaError as error:
             return Probe(Outcome.UNPROVEN, error.message)
         return judge(response.status_code, nexla_errors.without(response.text, self._secrets()))
@@ -153,20 +154,20 @@ class NexlaClient:
         return _json_object(self._called(call), call.action)
 
     def _called(self, call: _Call) -> requests.Response:
-        response, session = self._sent(call)
+        response = self._sent(call)
         if response.ok:
             return response
-        secrets = (self._service_key, session.token, *_secrets_in(call.body))
+        secrets = (*self._secrets(), *_secrets_in(call.body))
         raise nexla_errors.from_answer(_failure(response, secrets), call.action)
 
-    def _sent(self, call: _Call) -> tuple[requests.Response, _Session]:
-        """The answer, and the session it was given in. A 401 in a session that is not fresh is followed by one login."""
+    def _sent(self, call: _Call) -> requests.Response:
+        """The answer; a 401 in a session that is not fresh is followed by one login."""
         session, fresh = self._entered(refused=None)
         response = self._answer(call, f"Bearer {session.token.reveal()}")
         if call.relogin and not fresh and speaks_of_session(response.status_code, response.text):
             session, _ = self._entered(refused=session)
             response = self._answer(call, f"Bearer {session.token.reveal()}")
-        return response, session
+        return response
 
     def _answer(self, call: _Call, authorization: str) -> requests.Response:
         headers = {"Authorization": authorization, "Accept": _ACCEPT}
@@ -202,17 +203,18 @@ class NexlaClient:
         started = self._clock()
         response = self._answer(_Call(_LOGIN, "POST", "/token"), f"Basic {self._service_key.reveal()}")
         if not response.ok:
-            raise nexla_errors.from_answer(_failure(response, (self._service_key,)), _LOGIN)
+            raise nexla_errors.from_answer(_failure(response, self._secrets()), _LOGIN)
         answer = _json_object(response, _LOGIN)
         token, life = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not token:
             raise nexla_errors.not_nexlas(_LOGIN, "no access_token in it", response.status_code)
+        self._tokens = (*self._tokens, Secret(token))[-_TOKENS_KEPT:]
         seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_SESSION
         return _Session(Secret(token), started + seconds - min(_MARGIN, seconds / 2))
 
     def _secrets(self) -> tuple[Secret, ...]:
-        session = self._session
-        return (self._service_key,) if session is None else (self._service_key, session.token)
+        """What an answer might repeat. A session that was refused by mistake is still alive."""
+        return (self._service_key, *self._tokens)
 
 
 def _json_object(response: requests.Response, action: Action) -> dict[str, Any]:

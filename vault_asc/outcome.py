@@ -54,17 +54,11 @@ class _Reading:
     odd: bool = False
 
 
-_AGREEMENT: Final = re.compile(
-    r"REQUIRED_AGREEMENTS_MISSING_OR_EXPIRED|agreement is missing or has expired|Access Unavailable", re.IGNORECASE
-)
-_ROLE: Final = re.compile(
-    r"\bFORBIDDEN_ERROR\b|does not allow this request|forbidden for security reasons", re.IGNORECASE
-)
-_APPLE_401: Final = re.compile(
-    r"\bNOT_AUTHORIZED\b|authentication credentials are missing or invalid|api-generating-tokens", re.IGNORECASE
-)
+_AGREEMENT: Final = r"(?i)REQUIRED_AGREEMENTS_MISSING_OR_EXPIRED|agreement is missing or has expired|Access Unavailable"
+_ROLE: Final = r"(?i)\bFORBIDDEN_ERROR\b|does not allow this request|forbidden for security reasons"
+_APPLE_401: Final = r"(?i)\bNOT_AUTHORIZED\b|authentication credentials are missing or invalid|api-generating-tokens"
 # How a relay in between may put a 401 of Apple; looked for in the message alone, so that no ID is taken for a status.
-_SOME_401: Final = re.compile(r"(?<![\w.:-])401(?![\w.:-])|\bunauthori[sz]ed\b|\bunauthenticated\b", re.IGNORECASE)
+_SOME_401: Final = r"(?i)(?<![\w.:-])401(?![\w.:-])|\bunauthori[sz]ed\b|\bunauthenticated\b"
 
 _GOOD_WORDS: Final = frozenset({"ok", "success", "succeeded", "successful", "completed", "verified", "valid"})
 _PENDING_WORDS: Final = frozenset({"pending", "running", "queued", "cancelled", "canceled"})
@@ -102,7 +96,7 @@ def worth_another_try(probe: Probe) -> bool:
 
 def speaks_of_session(status: int, body: str) -> bool:
     """Whether a 401 may be Nexla's own, for the session, so that a login may help: unless it shows Apple's words."""
-    return status == _UNAUTHORIZED and not any(mark.search(body) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+    return status == _UNAUTHORIZED and not any(re.search(mark, body) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
 
 
 def message_of(data: Any) -> str:
@@ -125,20 +119,20 @@ def _of_success(reading: _Reading) -> Probe:
 
 def _of_apple(reading: _Reading) -> Probe | None:
     """What Apple's own words prove; None when there are none."""
-    if _AGREEMENT.search(reading.text):
+    if re.search(_AGREEMENT, reading.text):
         return Probe(
             Outcome.AGREEMENT,
             "an agreement of the App Store Connect account is missing or has expired; the Account Holder has to accept"
             " it, a new key does not help",
         )
-    if _ROLE.search(reading.text):
+    if re.search(_ROLE, reading.text):
         return Probe(
             Outcome.LIVE,
             "apple accepts the token, but the key's role or the token's scope does not allow the test request",
         )
     if reading.own:
         return None
-    if _APPLE_401.search(reading.text) or _SOME_401.search(reading.message):
+    if re.search(_APPLE_401, reading.text) or re.search(_SOME_401, reading.message):
         return _refused(reading)
     return None
 
@@ -200,7 +194,7 @@ def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> 
     strange = said is not None and not good and not waiting
     message = message_of(data) or (word and not good and str(said)) or ""
     # A success may carry Apple's data in `output`, where any word can occur: only its message is looked at.
-    marked = any(mark.search(message) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+    marked = any(re.search(mark, message) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
     return _Reading(
         status if number is None or number in _OK else number,
         failed=complains or strange or marked,

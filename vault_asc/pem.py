@@ -22,18 +22,18 @@ _UTF8_BOM: Final = b"\xef\xbb\xbf"
 _UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DER_SEQUENCE: Final = b"\x30"
 # Escaped once or several times over; bounded, because an open end takes quadratic time on many backslashes.
-_ESCAPED_LINE_END: Final = re.compile(r"\\{1,8}[rn]")
+_ESCAPED_LINE_END: Final = r"\\{1,8}[rn]"
 _AROUND: Final = " \t\r\n\v\f\"'"
-_MARK: Final = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
-_VARIABLE: Final = re.compile(r"\$(?:\w+|\{[^{}]*\}|\([^()]*\))|\$?\{\{.*\}\}", re.DOTALL)
+_MARK: Final = r"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----"
+_VARIABLE: Final = r"(?s)\$(?:\w+|\{[^{}]*\}|\([^()]*\))|\$?\{\{.*\}\}"
 _BASE64_OF_BEGIN: Final = "LS0tLS1CRUdJTi"  # "-----BEGIN"
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_BASE64: Final = r"[A-Za-z0-9+/]*={0,2}"
 
 
 def read_block(data: bytes) -> tuple[str, bytes]:
     """Label (`PKCS8` or `SEC1`) and DER of the one private key in a file, else `PrivateKeyError` with the cause."""
     text = _text(data)
-    if not _MARK.search(text):
+    if not re.search(_MARK, text):
         text = _unwrapped(text)
     label, body = _the_block(text)
     if label not in {PKCS8, SEC1}:
@@ -56,10 +56,10 @@ def check_size(data: bytes) -> bytes:
 def _text(data: bytes) -> str:
     """The file as ASCII text with real line ends and nothing around it."""
     _check_encoding(check_size(data))
-    text = _ESCAPED_LINE_END.sub("\n", data.removeprefix(_UTF8_BOM).decode("ascii")).strip(_AROUND)
+    text = re.sub(_ESCAPED_LINE_END, "\n", data.removeprefix(_UTF8_BOM).decode("ascii")).strip(_AROUND)
     if not text:
         raise PrivateKeyError("the private key is empty", hint="check the file, or the variable that should hold it")
-    if _VARIABLE.fullmatch(text):
+    if re.fullmatch(_VARIABLE, text):
         raise PrivateKeyError(
             "the private key is the name of a variable that nothing expanded",
             hint="let the shell or the CI system expand it, and pass the result on stdin or in a file",
@@ -111,7 +111,7 @@ def _unwrapped(text: str) -> str:
     if inner is not None and (b"-----" in inner or inner.startswith(_UTF16_BOMS) or _every_other_byte_is_nul(inner)):
         text = _text(inner)
         packed = ""
-    if _MARK.search(text):
+    if re.search(_MARK, text):
         return text
     if packed.startswith(_BASE64_OF_BEGIN):
         raise PrivateKeyError(
@@ -133,7 +133,7 @@ def _unwrapped(text: str) -> str:
 
 def _the_block(text: str) -> tuple[str, str]:
     """Label and body of the only PEM block in a text that has at least one BEGIN or END line."""
-    marks = list(_MARK.finditer(text))
+    marks = list(re.finditer(_MARK, text))
     begins = [mark[2] for mark in marks if mark[1] == "BEGIN"]
     ends = len(marks) - len(begins)
     if not begins:
@@ -173,7 +173,7 @@ def _check_alone(labels: list[str]) -> None:
 def _decoded(body: str) -> bytes:
     """The DER of a PEM body. Blanks anywhere are harmless: CI systems turn line ends into them."""
     packed = "".join(body.split())
-    if not _BASE64.fullmatch(packed):
+    if not re.fullmatch(_BASE64, packed):
         raise PrivateKeyError(
             "the private key holds characters that are not base64", hint=f"something changed the text; {ORIGINAL}"
         )

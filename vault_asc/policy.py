@@ -70,9 +70,9 @@ SELF_PATHS: Final = ("auth/token/lookup-self", "auth/token/renew-self", "sys/cap
 
 _SERVICE_KEYS: Final = "nexla"  # below the prefix, where service keys usually are
 _PLAIN_MOUNT: Final = "secret"
-_PLAIN_LAST: Final = re.compile(r"[a-z0-9-]*")
-_STANZA: Final = re.compile(r'(?:^#[^\n]*\n)*^path "(?P<path>[^"]+)" \{\n(?P<body>.*?)^\}\n', re.DOTALL | re.MULTILINE)
-_WORD: Final = re.compile(r'"([a-z]+)"')
+_PLAIN_LAST: Final = r"[a-z0-9-]*"
+_STANZA: Final = r'(?ms)(?:^#[^\n]*\n)*^path "(?P<path>[^"]+)" \{\n(?P<body>.*?)^\}\n'
+_WORD: Final = r'"([a-z]+)"'
 
 
 def render(
@@ -105,7 +105,7 @@ def agent(keys: Collection[str], service_keys: Collection[tuple[str, str]] = (),
     texts = [render("minter", **store, key=key) for key in sorted(set(keys))]
     texts += [render("publisher", **store, nexla_mount=m, nexla_path=p) for m, p in sorted(set(service_keys))]
     # Backwards, so that what ends every text stays at the end when it is left once.
-    stanzas = {found["path"]: found[0] for text in reversed(texts) for found in reversed([*_STANZA.finditer(text)])}
+    stanzas = {found["path"]: found[0] for text in reversed(texts) for found in reversed([*re.finditer(_STANZA, text)])}
     head = f"# {AGENT.name}: {AGENT.summary} (minter and publisher of each).\n"
     return "\n".join([head, *reversed(stanzas.values())])
 
@@ -129,7 +129,7 @@ def policy_name(
     last = key or (nexla_path or "").rpartition("/")[2]
     plain = "-".join([*prefix.split("/"), name, *([last] if last else [])]).lower()
     usual = nexla_path is None or (nexla_mount, nexla_path) == (mount, f"{prefix}/{_SERVICE_KEYS}/{last}")
-    if mount == _PLAIN_MOUNT and usual and _PLAIN_LAST.fullmatch(last) and _is_plain_prefix(prefix):
+    if mount == _PLAIN_MOUNT and usual and re.fullmatch(_PLAIN_LAST, last) and _is_plain_prefix(prefix):
         return plain
     digest = hashlib.sha256("\0".join([name, *values.values()]).encode()).hexdigest()
     return f"{plain}-{digest[:8]}"
@@ -164,7 +164,7 @@ def needed(
 
 def rules(text: str) -> list[Rule]:
     """The stanzas of a policy of ours; this is no parser for other policies."""
-    return [Rule(found["path"], frozenset(_WORD.findall(found["body"]))) for found in _STANZA.finditer(text)]
+    return [Rule(found["path"], frozenset(re.findall(_WORD, found["body"]))) for found in re.finditer(_STANZA, text)]
 
 
 def _candidates(
@@ -213,7 +213,7 @@ def _is_plain_prefix(prefix: str) -> bool:
     keyed = "|".join(policy.name for policy in SHIPPED.values() if policy.parameters)
     return (
         re.fullmatch(r"[a-z0-9]+", first) is not None
-        and (not team or _PLAIN_LAST.fullmatch(team) is not None)
+        and (not team or re.fullmatch(_PLAIN_LAST, team) is not None)
         and re.search(rf"(?:^|-)(?:{keyed})(?:-|$)", team) is None
     )
 

@@ -17,6 +17,7 @@ from vault_asc.state import StateDir, read_tick
 DEADLINE: Final = 50.0
 """Seconds for a whole pass; the Agent kills its exec after 60."""
 _LEAST: Final = 5.0  # seconds that an attempt needs to be worth beginning
+_LATER: Final = 20.0  # seconds of life that a failure in a row counts as, in the order of work
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,13 @@ class Pass:
 
 
 def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]:
-    """Earliest expiry first, but what failed and is dead last: it must not use up the time of what still lives."""
+    """Earliest expiry first, what keeps failing a little later for each time, and last what is dead already.
+
+    By expiry alone, few endpoints that swallow a pass's time starve all others; with those that fail behind the
+    others, many targets do not recover from an outage in time. Both were simulated with 30 to 150 targets.
+    """
     try:
         state = states.load(target.name)
     except ConfigError:
         return True, 0
-    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at
+    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at + _LATER * state.failures

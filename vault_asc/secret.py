@@ -10,13 +10,12 @@ from typing import Final
 MASK: Final = "[secret]"
 
 # A JWT, a Vault or OpenBao token (service, batch, recovery; old "s." form), a PEM block, a bearer or basic credential.
-_LOOKS_SECRET: Final = re.compile(
-    r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
+_MASKED: Final = (
+    r"(?s)eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
     r"|hv[sbr]\.[A-Za-z0-9_-]{8,}"
     r"|(?<![A-Za-z0-9])[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=(?i:bearer)\s)\s*\S+|(?<=(?i:basic)\s)\s*\S+",
-    re.DOTALL,
+    r"|(?<=(?i:bearer)\s)\s*\S+|(?<=(?i:basic)\s)\s*\S+"
 )
 _SHOWN_MAX: Final = 200  # characters of foreign text that an error message may carry
 
@@ -56,7 +55,7 @@ class Secret:
 
 def mask(text: str) -> str:
     """Text with everything masked that looks like a token, a key or a credential."""
-    return _LOOKS_SECRET.sub(MASK, text)
+    return re.sub(_MASKED, MASK, text)
 
 
 def safe_text(text: str, limit: int = _SHOWN_MAX) -> str:

@@ -1,5 +1,8 @@
 """The command line: click, and the composition root. Commands import what they need inside their bodies."""
 
+import errno
+import gc
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -8,7 +11,7 @@ import click
 
 from vault_asc import __version__
 from vault_asc.cli.lazy import LazyGroup
-from vault_asc.cli.output import report, report_bug
+from vault_asc.cli.output import report, report_bug, report_interrupt
 from vault_asc.errors import ConfigError, VaultAscError
 
 _COMMANDS = {
@@ -27,6 +30,10 @@ _COMMANDS = {
     "nexla": ("vault_asc.cli.nexla", "nexla", "Look at Nexla credentials."),
     "demo": ("vault_asc.cli.demo", "demo", "Watch it all work on this machine, for a minute."),
 }
+
+_CLOSED_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+_NO_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_GC_THRESHOLD = 50_000  # new objects between two collections; 700 is Python's own
 
 _START = """\
 vault-asc keeps App Store Connect API keys in Vault and Nexla credentials alive.
@@ -58,25 +65,46 @@ def root(ctx: click.Context, *, debug: bool) -> None:  # noqa: ARG001  # run() l
 
 def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is printed as `error:` and `hint:`."""
-    debug = "--debug" in args
+    debug = "--debug" in args  # before or after the command
+    words = [word for word in args if word != "--debug"]
     try:
-        code = root.main(list(args), prog_name="vault-asc", standalone_mode=False)
+        code = root.main(words, prog_name="vault-asc", standalone_mode=False)
     except VaultAscError as error:
         return report(error, debug=debug)
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "vault-asc"
-        message = error.format_message().rstrip(".")
-        return report(ConfigError(message[:1].lower() + message[1:], hint=f"{where} --help"), debug=debug)
+        return report(_usage(error), debug=debug)
     except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # nobody reads any more; Python would complain about it while it ends
-        return 141
+        return report_interrupt()
+    except SystemExit:  # click's way out, and its only one here, when nobody reads the output any more
+        return _CLOSED_PIPE
     except Exception as error:  # noqa: BLE001  # the last net: a bug must not print key material by traceback
+        if isinstance(error, OSError) and error.errno in _NO_OUTPUT:
+            return report(_no_output(error), debug=debug)
         return report_bug(error, debug=debug)
     return code if isinstance(code, int) else 0
 
 
+def _usage(error: click.UsageError) -> ConfigError:
+    """What click says about a wrong command line, in the grammar of our errors."""
+    where = error.ctx.command_path if error.ctx else "vault-asc"
+    text, _, near = error.format_message().replace("'", '"').rstrip(".").partition(" Did you mean ")
+    message = text[:1].lower() + text[1:].rstrip(".")
+    return ConfigError(message, hint=f"did you mean {near} See: {where} --help" if near else f"{where} --help")
+
+
+def _no_output(error: OSError) -> ConfigError:
+    """Nothing can be printed, as to a full disk. Files are `vault_asc.files`' business, with errors of their own."""
+    # What is left in the buffer would fail once more while Python ends, with other words and another exit code.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    reason = os.strerror(error.errno or errno.EIO).lower()
+    return ConfigError(
+        f"the output cannot be written: {reason}; what was asked for may be done all the same",
+        hint="make room or write elsewhere, then repeat the command: it looks first and changes nothing twice",
+    )
+
+
 def main() -> NoReturn:
     """Entry point of the console script."""
+    # Imports make many objects that all live on; looking through them again and again costs a tenth of a short command.
+    gc.set_threshold(_GC_THRESHOLD)
     sys.exit(run(sys.argv[1:]))

@@ -9,7 +9,7 @@ import click
 from vault_asc.cli.wiring import Connection, config_option
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def agent() -> None:
     """Let Vault Agent or OpenBao Agent keep the targets fresh."""
 

@@ -31,13 +31,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the called command; a name that is close to it becomes the hint of the error."""
+        """Find the called command; a name that is close to it becomes the hint of the error, as click's own groups do."""
         if args and args[0] not in self.lazy and not args[0].startswith("-"):
             import difflib
 
             near = difflib.get_close_matches(args[0], self.lazy, 1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise click.UsageError(f'no such command "{args[0]}"{hint}', ctx)
+            hint = f' Did you mean "{near[0]}"?' if near else ""
+            raise click.UsageError(f'no such command "{args[0]}".{hint}', ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.output import facts
+from vault_asc.cli.output import facts, on_one_line
 from vault_asc.cli.wiring import Connection, vault_options
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vault_asc.discovery import Wanted
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def nexla() -> None:
     """Look at Nexla credentials."""
 
@@ -33,26 +33,26 @@ def inspect(*, credential_id: int, account: str, connection: Connection) -> None
 
     config = connection.config()
     client = connection.nexla(config, account, connection.vault(config))
-    view = describe(client.credential(credential_id), _wanted(config, credential_id))
+    view = describe(client.credential(credential_id), _wanted(config, credential_id, account))
     click.echo(f"credential {credential_id}")
     facts(_facts(view))
     for template in view.templates:
-        click.echo(
-            f"  auth template {template.name or template.id}{' (in use)' if template.id == view.template_id else ''}"
-        )
+        name = on_one_line(str(template.name or template.id))
+        click.echo(f"  auth template {name}{' (in use)' if template.id == view.template_id else ''}")
         for parameter in template.parameters:
             secured = "secured" if parameter.secured else "not secured"
             places = ", ".join(place.key for place in parameter.places) or "nowhere"
-            click.echo(f"    {parameter.name}: {secured}, used in {places}")
+            click.echo(on_one_line(f"    {parameter.name}: {secured}, used in {places}"))
     if view.problem is not None:
         raise view.problem
 
 
-def _wanted(config: "Config", credential_id: int) -> "Wanted":
+def _wanted(config: "Config", credential_id: int, account: str) -> "Wanted":
     from vault_asc.discovery import Wanted
     from vault_asc.publisher import wanted_of
 
-    found = next((target for target in config.targets if target.credential_id == credential_id), None)
+    mine = (target for target in config.targets if (target.credential_id, target.nexla) == (credential_id, account))
+    found = next(mine, None)
     return Wanted(credential_id) if found is None else wanted_of(found)
 
 

@@ -1,5 +1,6 @@
 """What is printed beside results: errors, hints and warnings on stderr, tables on stdout."""
 
+import contextlib
 from collections.abc import Sequence
 
 import click
@@ -11,9 +12,9 @@ def report(error: VaultAscError, *, debug: bool) -> int:
     """Print an error and its hint; returns the exit code."""
     if debug:
         _traceback(error)
-    click.echo(f"vault-asc: error: {error.message}", err=True)
+    _say("error", error.message)
     if error.hint:
-        click.echo(f"vault-asc: hint: {error.hint}", err=True)
+        _say("hint", error.hint)
     return error.exit_code
 
 
@@ -21,21 +22,29 @@ def report_bug(error: Exception, *, debug: bool) -> int:
     """Print what is known of an unexpected exception: its class, never its text, which may hold anything."""
     if debug:
         _traceback(error)
-    click.echo(f"vault-asc: error: internal error ({type(error).__name__})", err=True)
+    _say("error", f"internal error ({type(error).__name__})")
     if not debug:
-        click.echo("vault-asc: hint: run it again as `vault-asc --debug ...` and report what it prints", err=True)
+        _say("hint", "run it again with --debug and report what it prints")
     return VaultAscError.exit_code
+
+
+def report_interrupt() -> int:
+    """Print what Ctrl-C leaves behind; returns the exit code that shells know it by."""
+    _say("error", "interrupted")
+    _say("hint", "it is safe to repeat the command: it looks first and completes what is missing")
+    return 130
 
 
 def warn(message: str) -> None:
     """A warning: the command goes on."""
-    click.echo(f"vault-asc: warning: {message}", err=True)
+    _say("warning", message)
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Columns aligned by blanks, the first row being the header."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
+    shown = [[on_one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
+    for row in shown:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
@@ -43,7 +52,17 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
     """Name and value, one pair a line."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        click.echo(f"  {name.ljust(width)}  {value}")
+        click.echo(f"  {name.ljust(width)}  {on_one_line(value)}")
+
+
+def on_one_line(text: str) -> str:
+    """Text with its control characters escaped: what others wrote must not move the cursor or fake a line of ours."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _say(what: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # a closed or full stderr must not change the exit code
+        click.echo(f"vault-asc: {what}: {on_one_line(text)}", err=True)
 
 
 def _traceback(error: BaseException) -> None:
@@ -52,4 +71,5 @@ def _traceback(error: BaseException) -> None:
     from vault_asc.secret import mask
 
     # The chain's messages may quote foreign text (a server's answer, a library's words): masked before it is shown.
-    click.echo(mask("".join(traceback.format_exception(error))), err=True, nl=False)
+    with contextlib.suppress(OSError):
+        click.echo(mask("".join(traceback.format_exception(error))), err=True, nl=False)

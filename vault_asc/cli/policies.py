@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vault_asc.config import Config
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def policy() -> None:
     """List, show and write the shipped Vault policies."""
 

@@ -61,7 +61,8 @@ def push(
 
 def _chosen(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "Sequence[Target]":
     if bool(names) == all_targets:
-        raise ConfigError("push needs targets", hint="vault-asc push TARGET..., or --all")
+        what = "push takes targets or --all, not both" if all_targets else "push needs targets"
+        raise ConfigError(what, hint="vault-asc push TARGET..., or vault-asc push --all")
     if all_targets and not config.targets:
         where = f'"{config.path}"' if config.path else "the configuration"
         raise ConfigError(f"there are no targets in {where}", hint="add a [[targets]] table, see vault-asc init")

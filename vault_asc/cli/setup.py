@@ -8,6 +8,7 @@ from vault_asc.cli.output import facts
 from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError
 
+_USUAL = "vault-asc.toml"
 _TEMPLATE = """\
 # vault-asc.toml: where keys lie and what to keep fresh. No secret belongs in this file.
 version = 1
@@ -54,7 +55,7 @@ service_key = { mount = "secret", path = "asc/nexla/default", field = "service_k
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), default="vault-asc.toml")
+@click.argument("file", type=click.Path(path_type=Path), default=_USUAL)
 def init(*, file: Path) -> None:
     """Write a commented configuration.
 
@@ -64,16 +65,23 @@ def init(*, file: Path) -> None:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(_TEMPLATE)
     except FileExistsError as exc:
-        raise ConfigError(f'"{file}" is there already and stays as it is', hint="vault-asc config check") from exc
+        raise ConfigError(f'"{file}" is there already and stays as it is', hint=_check_command(file)) from exc
     except OSError as exc:
         raise ConfigError(
             f'"{file}" cannot be written: {exc.strerror}', hint="name another: vault-asc init FILE"
         ) from exc
     click.echo(f"wrote {file}")
-    click.echo("  next: fill in vault.address, then: vault-asc config check")
+    click.echo(f"  next: fill in vault.address, then: {_check_command(file)}")
 
 
-@click.group()
+def _check_command(file: Path) -> str:
+    import shlex
+
+    named = "" if file == Path(_USUAL) else f" --config {shlex.quote(str(file))}"
+    return f"vault-asc config check{named}"
+
+
+@click.group(no_args_is_help=False)
 def config() -> None:
     """Look at the configuration."""
 

@@ -46,7 +46,7 @@ class Connection:
 
     def vault(self, config: "Config") -> "Vault":
         """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token."""
-        from vault_asc import http, policy
+        from vault_asc import http
         from vault_asc.names import is_unix
         from vault_asc.vault import Vault
 
@@ -54,7 +54,11 @@ class Connection:
         store = config.store
 
         def advice(path: str, capability: str) -> str | None:
-            return policy.needed(path, capability, mount=store.mount, prefix=store.prefix)
+            from vault_asc import policy  # only a denied call needs it
+
+            refs = [account.service_key for account in config.nexla.values()]
+            service_keys = [(ref.mount, ref.path) for ref in refs]
+            return policy.needed(path, capability, mount=store.mount, prefix=store.prefix, service_keys=service_keys)
 
         return Vault(
             address,

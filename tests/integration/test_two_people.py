@@ -1,0 +1,112 @@
+"""Key owners with the shipped policies: two people are needed to bring a key into use, and neither can read one."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import keys
+from tests.conftest import TokenWith
+from tests.support import NAME, PREFIX, TEAM, key_id, lifecycle_on, mint, minted_with, new_key
+from tests.vaults import VaultUnderTest
+from vault_asc import policy
+from vault_asc.errors import PermissionDeniedError, TokenRequestError
+from vault_asc.lifecycle import Lifecycle
+from vault_asc.store import State
+
+
+@pytest.fixture
+def keeper(vault: VaultUnderTest, kv_mount: str) -> Iterator[Lifecycle]:
+    with lifecycle_on(vault, kv_mount) as made:
+        yield made
+
+
+@pytest.fixture
+def shipped(vault: VaultUnderTest, token_with: TokenWith, kv_mount: str) -> Iterator[Callable[..., Lifecycle]]:
+    """The commands as somebody who has these shipped policies and no other."""
+    opened = []
+
+    def as_role(*names: str, **values: str) -> Lifecycle:
+        texts = [policy.render(name, mount=kv_mount, prefix=PREFIX, **values) for name in names]
+        context = lifecycle_on(vault, kv_mount, token_with(*texts))
+        opened.append(context)
+        return context.__enter__()
+
+    yield as_role
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def test_two_people_rotate_and_neither_can_read_a_private_key(
+    keeper: Lifecycle, shipped: Callable[..., Lifecycle]
+) -> None:
+    old, new = new_key(), new_key()
+    keeper.import_key(NAME, old, TEAM)
+    admin, registrar = shipped("key-admin"), shipped("registrar")
+
+    note = admin.stage(NAME, new, keys.OTHER_KEY_ID)
+    with pytest.raises(PermissionDeniedError, match=f'lacks "update" on ".*/data/{PREFIX}/keys/{NAME}"'):
+        admin.promote(NAME, new.spki_sha256)
+    with pytest.raises(PermissionDeniedError, match=f'lacks ".*" on ".*/data/{PREFIX}/private/{NAME}"|/config'):
+        registrar.stage(NAME, new_key(), key_id(9))
+    assert minted_with(keeper.store, old, keys.KEY_ID)
+
+    change = registrar.promote(NAME, f"SHA256:{new.spki_sha256}")
+
+    assert change.stored.record.imported_by == note.staged_by
+    assert minted_with(keeper.store, new, keys.OTHER_KEY_ID)
+    for person in (admin, registrar):
+        with pytest.raises(PermissionDeniedError, match=f'lacks "read" on ".*/data/{PREFIX}/private/{NAME}"'):
+            mint(person.store)
+        with pytest.raises(PermissionDeniedError, match=f'lacks "delete" on ".*/private/{NAME}"'):
+            person.store.remove(NAME)
+
+
+def test_registrar_alone_rolls_back_disables_and_enables(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:
+    old, new = new_key(), new_key()
+    keeper.import_key(NAME, old, TEAM)
+    keeper.rotate(NAME, new, keys.OTHER_KEY_ID)
+    registrar = shipped("registrar")
+
+    registrar.rollback(NAME)
+    registrar.set_state(NAME, State.DISABLED)
+    registrar.set_state(NAME, State.ENABLED)
+    assert minted_with(keeper.store, old, keys.KEY_ID)
+
+    registrar.promote(NAME)
+    assert minted_with(keeper.store, new, keys.OTHER_KEY_ID)
+
+
+def test_both_policies_together_import_and_rotate(shipped: Callable[..., Lifecycle]) -> None:
+    both, minter = shipped("key-admin", "registrar"), shipped("minter", key=NAME)
+    key, new = new_key(), new_key()
+    both.import_key(NAME, key, TEAM)
+    assert minted_with(minter.store, key, keys.KEY_ID)
+    both.rotate(NAME, new, keys.OTHER_KEY_ID)
+    assert minted_with(minter.store, new, keys.OTHER_KEY_ID)
+
+
+def test_break_glass_destroys_a_disabled_key(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:
+    keeper.import_key(NAME, new_key(), TEAM)
+    keeper.import_key("other", new_key(), TEAM)
+    last = shipped("break-glass", key=NAME)
+    with pytest.raises(TokenRequestError, match="is enabled, nothing was destroyed"):
+        last.destroy(NAME)
+    for name in (NAME, "other"):
+        keeper.set_state(name, State.DISABLED)
+
+    assert last.destroy(NAME)
+    assert not last.destroy(NAME)
+    with pytest.raises(PermissionDeniedError):
+        last.destroy("other")
+
+
+def test_key_admin_alone_cannot_swap_a_key(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:
+    good, evil = new_key(), new_key()
+    keeper.import_key(NAME, good, TEAM)
+    admin = shipped("key-admin")
+
+    admin.store.write_private(NAME, evil, keys.KEY_ID, cas=1)  # same key ID, other key, straight into the store
+    with pytest.raises(PermissionDeniedError):
+        admin.import_key("fresh", evil, TEAM)
+
+    assert minted_with(keeper.store, good, keys.KEY_ID)

@@ -1,0 +1,356 @@
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from vault_asc.errors import BusyError, ConfigError
+from vault_asc.files import locked, make_private_dir, write_atomic
+
+ROOT = Path(__file__).parents[1]
+NOW = 1_772_366_400.0
+ROUNDS = 40
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def names(directory: Path | str) -> list[str]:
+    return sorted(path.name for path in Path(directory).iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def in_python(call: str, *argv: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Call a function of this module in a process of its own."""
+    script = f"import sys; from tests import test_files; test_files.{call}(*sys.argv[1:])"
+    command = [*prefix, sys.executable, "-c", script, *argv]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def refused(path: Path, act: Callable[[], object] | None = None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        act() if act else write_atomic(path, b"new", now=NOW)
+    assert caught.value.hint
+    assert caught.value.message.isprintable()
+    return caught.value
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("before", [None, 0o644, 0o400])
+def test_a_file_is_0600_whatever_the_umask_and_what_was_there(tmp_path: Path, mask: int, before: int | None) -> None:
+    file = tmp_path / "token"
+    if before is not None:
+        file.write_bytes(b"old")
+        file.chmod(before)
+    with umask(mask):
+        write_atomic(file, b"new", now=NOW)
+    assert mode(file) == 0o600
+    assert file.read_bytes() == b"new"
+    assert names(tmp_path) == ["token"]
+
+
+def test_another_mode_on_request(tmp_path: Path) -> None:
+    with umask(0o077):
+        write_atomic(tmp_path / "config", b"public", now=NOW, mode=0o644)
+    assert mode(tmp_path / "config") == 0o644
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000])
+def test_the_whole_content_replaces_the_old_one(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "token"
+    for data in (b"x" * 100, os.urandom(size), b""):
+        write_atomic(file, data, now=NOW)
+        assert file.read_bytes() == data
+
+
+def test_a_reader_that_has_the_old_file_open_keeps_it(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "token", b"old", now=NOW)
+    with (tmp_path / "token").open("rb") as reader:
+        write_atomic(tmp_path / "token", b"new and longer", now=NOW)
+        assert reader.read() == b"old"
+
+
+def test_a_symlink_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    target.chmod(0o644)
+    link = tmp_path / "token"
+    link.symlink_to(target)
+    write_atomic(link, b"new", now=NOW)
+    assert not link.is_symlink()
+    assert link.read_bytes() == b"new"
+    assert target.read_bytes() == b"precious"
+    assert mode(target) == 0o644
+
+
+def test_a_symlink_to_nowhere_creates_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "token").symlink_to(tmp_path / "elsewhere")
+    write_atomic(tmp_path / "token", b"new", now=NOW)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_symlinked_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    error = refused(tmp_path / "link" / "token")
+    assert "no symlink" in str(error.hint)
+    assert names(tmp_path / "real") == []
+
+
+def test_a_symlink_further_up_is_the_hosts_business(tmp_path: Path) -> None:
+    (tmp_path / "real" / "run").mkdir(parents=True)
+    (tmp_path / "var").symlink_to(tmp_path / "real")
+    write_atomic(tmp_path / "var" / "run" / "token", b"new", now=NOW)
+    assert (tmp_path / "real" / "run" / "token").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("bits", "fine"), [(0o777, False), (0o702, False), (0o1777, True), (0o770, True)])
+def test_a_directory_in_which_anybody_could_swap_the_file_is_refused(tmp_path: Path, bits: int, *, fine: bool) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    directory.chmod(bits)
+    if fine:
+        write_atomic(directory / "token", b"new", now=NOW)
+        return
+    error = refused(directory / "token")
+    assert "writable by everybody" in error.message
+    assert error.hint == f"chmod o-w {directory}"
+    assert names(directory) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("missing/token", "mkdir"), ("file/token", "must be a directory"), ("dir", "name a file")]
+)
+def test_what_cannot_be_written_is_told_with_the_way_out(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "dir").mkdir()
+    error = refused(tmp_path / name)
+    assert f'"{tmp_path / name}"' in error.message
+    assert hint in str(error.hint)
+    assert names(tmp_path) == ["dir", "file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_somebody_elses_directory_is_refused() -> None:
+    if os.geteuid() != 0:
+        error = refused(Path("/proc/1/token"))
+        assert error.hint
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        os.seteuid(65534)
+        try:
+            error = refused(Path(directory) / "token")
+        finally:
+            os.seteuid(0)
+        assert "Permission denied" in error.message
+        assert "who owns" in str(error.hint)
+
+
+def test_stale_temporary_files_of_the_same_file_are_swept(tmp_path: Path) -> None:
+    ages = {".token.aa.tmp": 121, ".token.bb.tmp": 119, ".other.cc.tmp": 9999, "token.tmp": 9999, ".token.x": 9999}
+    for name, age in ages.items():
+        (tmp_path / name).write_bytes(b"left")
+        os.utime(tmp_path / name, (NOW - age, NOW - age))
+    (tmp_path / ".token.dd.tmp").mkdir()
+    os.utime(tmp_path / ".token.dd.tmp", (0, 0))
+    write_atomic(tmp_path / "token", b"new", now=NOW)
+    assert names(tmp_path) == sorted([*ages, ".token.dd.tmp", "token"][1:])
+
+
+# --- full and read-only file systems -------------------------------------------------------------------------------
+
+
+def _can_mount() -> bool:
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return False
+    done = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not _can_mount(), reason="needs a mount namespace of its own (unshare -rm)")
+
+
+def on_a_full_disk(place: str) -> None:
+    disk = Path(place)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
+    write_atomic(disk / "token", b"old" * 100, now=NOW)
+    with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 512)
+    error = refused(disk / "token", lambda: write_atomic(disk / "token", b"new" * 3000, now=NOW))
+    assert "No space left" in error.message
+    assert "make room" in str(error.hint)
+    assert (disk / "token").read_bytes() == b"old" * 100
+    assert names(disk) == ["ballast", "token"]
+
+
+def on_a_read_only_disk(place: str) -> None:
+    disk = Path(place)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    write_atomic(disk / "token", b"old", now=NOW)
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    for act in (lambda: write_atomic(disk / "token", b"new", now=NOW), lambda: make_private_dir(disk / "a")):
+        assert "Read-only file system" in refused(disk, act).message
+    with pytest.raises(ConfigError, match="Read-only"), locked(disk / "lock"):
+        pass
+    assert (disk / "token").read_bytes() == b"old"
+    assert names(disk) == ["token"]
+
+
+@needs_mounts
+@pytest.mark.parametrize("disk", ["on_a_full_disk", "on_a_read_only_disk"])
+def test_a_disk_that_takes_nothing_leaves_the_old_file(tmp_path: Path, disk: str) -> None:
+    done = in_python(disk, str(tmp_path), prefix=("unshare", "-rm"))
+    assert done.returncode == 0, done.stderr
+
+
+# --- killed writers ------------------------------------------------------------------------------------------------
+
+
+def write_for_ever(file: Path) -> None:
+    chance = random.Random(os.getpid())
+    while True:
+        payload = chance.randbytes(chance.randint(1, 60_000))
+        write_atomic(file, payload + hashlib.sha256(payload).digest(), now=time.time())
+
+
+def kill_writers(place: str) -> None:
+    """Kill a writer at a random moment, again and again. Its own process, so that `fork` meets no threads."""
+    file, chance = Path(place) / "token", random.Random(4)
+    left = 0
+    for _ in range(ROUNDS):
+        child = os.fork()
+        if child == 0:
+            write_for_ever(file)
+        time.sleep(chance.uniform(0.005, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if file.exists():
+            data = file.read_bytes()
+            assert hashlib.sha256(data[:-32]).digest() == data[-32:], "torn"
+            assert mode(file) == 0o600
+        left = len(names(place)) - 1
+    assert file.exists()
+    write_atomic(file, b"last", now=time.time() + 121)
+    assert names(place) == ["token"], "stale temporary files"
+    sys.stdout.write(str(left))
+
+
+def test_a_killed_writer_tears_nothing(tmp_path: Path) -> None:
+    done = in_python("kill_writers", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0, "no writer was caught in the act: the test proves nothing"
+
+
+# --- directories and locks -----------------------------------------------------------------------------------------
+
+
+def test_directories_are_private_all_the_way_down(tmp_path: Path) -> None:
+    deep = tmp_path / "state" / "vault-asc" / "targets"
+    with umask(0):
+        assert make_private_dir(deep) == deep
+    assert [mode(path) for path in (deep, deep.parent, deep.parent.parent)] == [0o700] * 3
+    deep.chmod(0o750)
+    make_private_dir(deep)
+    assert mode(deep) == 0o750  # what a person has set stays
+
+
+def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    for path in (tmp_path / "state", tmp_path / "state" / "targets"):
+        error = refused(path, partial(make_private_dir, path))
+        assert "cannot be made" in error.message
+        assert "state.dir" in str(error.hint)
+
+
+def hold(file: str) -> None:
+    with locked(Path(file)):
+        sys.stdout.write("held\n")
+        sys.stdout.flush()
+        time.sleep(60)
+
+
+@contextlib.contextmanager
+def holder(file: Path) -> Iterator[subprocess.Popen[str]]:
+    script = "import sys; from tests import test_files; test_files.hold(sys.argv[1])"
+    command = [sys.executable, "-c", script, str(file)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_process_is_told_at_once_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    file = tmp_path / "sales.lock"
+    with holder(file) as process:
+        began = time.monotonic()
+        with pytest.raises(BusyError, match=r"sales\.lock") as caught, locked(file):
+            pytest.fail("two hold the lock")
+        assert time.monotonic() - began < 1
+        assert caught.value.exit_code == 75
+        process.kill()
+        process.wait()
+        with locked(file):
+            pass
+    assert mode(file) == 0o600
+
+
+def test_a_lock_is_free_again_after_its_block_and_after_an_error(tmp_path: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock"):
+            raise ZeroDivisionError
+    with locked(tmp_path / "lock"), pytest.raises(BusyError), locked(tmp_path / "lock"):
+        pytest.fail("the same process took it twice")
+
+
+def test_errors_of_the_block_are_not_taken_for_errors_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        raise BlockingIOError
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "lock"):
+        (tmp_path / "missing").read_bytes()
+
+
+def test_a_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock"):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    with child, locked(tmp_path / "lock"):
+        child.kill()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "directory", "missing"])
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "lock"
+    if kind == "symlink":
+        file.symlink_to(tmp_path / "target")
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        file = tmp_path / "missing" / "lock"
+    with pytest.raises(ConfigError) as caught, locked(file):
+        pytest.fail("held")
+    assert caught.value.hint
+    assert not (tmp_path / "target").exists()

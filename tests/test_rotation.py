@@ -1,0 +1,477 @@
+import heapq
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.keys import ISSUER_ID, KEY_ID
+from vault_asc.config import Target
+from vault_asc.custody import Minted
+from vault_asc.errors import (
+    ConfigError,
+    NexlaError,
+    NotFoundError,
+    PermissionDeniedError,
+    TokenRequestError,
+    VaultAscError,
+    VaultUnavailableError,
+)
+from vault_asc.identity import identity
+from vault_asc.outcome import Outcome, Probe
+from vault_asc.rotation import (
+    Ports,
+    TargetState,
+    Tick,
+    alarm_below,
+    backoff,
+    due,
+    next_due,
+    refresh,
+    refresh_at,
+    retry_after,
+    spread,
+)
+from vault_asc.secret import Secret
+from vault_asc.store import Custody, Record, State, StoredRecord
+from vault_asc.tokens import Token, TokenRequest, claims
+
+NOW = 1_772_366_400.0
+TEAM = identity(key_id=KEY_ID, issuer_id=ISSUER_ID, individual=False)
+RECORD = Record(Custody.KV, TEAM, "ab" * 32, State.ENABLED, 1, "2026-03-01T12:00:00Z", "me", "me")
+TARGET = Target("sales", "prod", 5001)
+LIVE = Probe(Outcome.LIVE, "nexla reached apple with the token")
+
+FRESH = TargetState(
+    key="prod",
+    key_id=KEY_ID,
+    started_at=NOW,
+    issued_at=int(NOW) - 60,
+    expires_at=int(NOW) + 1080,
+    usable_life=1080,
+    record_version=4,
+    tried_at=NOW,
+    tried_version=4,
+    outcome=Outcome.LIVE,
+)
+FAILED = replace(FRESH, failures=2, tried_at=NOW + 550, next_try=NOW + 600)
+
+
+@dataclass
+class World:
+    """Vault, Nexla, a disk and a clock in one: what the ports of a pass do is written here, and what they did."""
+
+    now: float = NOW
+    took: float = 2.0
+    version: int = 4
+    vault_error: Callable[[Target], VaultAscError | None] = lambda _: None
+    nexla_error: Callable[[Target], VaultAscError | None] = lambda _: None
+    disk_error: VaultAscError | None = None
+    probe: Probe = LIVE
+    pushed: list[tuple[float, str, str, dict[str, Any]]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    minted: int = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def mint(self, target: Target) -> Minted:
+        error = self.vault_error(target)
+        if error is not None:
+            raise error
+        self.minted += 1
+        body = claims(TEAM, target.request, self.now)
+        token = Token(Secret(f"token-{self.minted}"), KEY_ID, body["iat"], body["exp"])
+        return Minted(token, StoredRecord(target.key, RECORD, self.version, "2026-03-01T12:00:00Z"))
+
+    def write_token_file(self, target: Target, token: Secret) -> None:
+        if self.disk_error is not None:
+            raise self.disk_error
+        self.files.append(token.reveal())
+
+    def publish(self, target: Target, token: Secret, plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], Probe]:
+        self.now += self.took
+        error = self.nexla_error(target)
+        if error is not None:
+            raise error
+        self.pushed.append((self.now, target.name, token.reveal(), dict(plan)))
+        return {"mode": "template"}, self.probe
+
+    def ports(self) -> Ports:
+        return Ports(self.clock, self.mint, self.write_token_file, self)
+
+
+# --- the schedule --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "tick", "after", "reason"),
+    [
+        (TargetState(), None, 0, "never pushed"),
+        (TargetState(), Tick(4, NOW), 0, "never pushed"),
+        (FRESH, None, 0, None),
+        (FRESH, None, 485, None),
+        (FRESH, None, 595, "half its life is over"),
+        (FRESH, None, 5000, "half its life is over"),
+        (replace(FRESH, key="old"), None, 1, "the target names another key"),
+        # a tick file that is older than the token, or that shows the token's version, says nothing
+        (FRESH, Tick(4, NOW + 10), 11, None),
+        (FRESH, Tick(3, NOW - 1), 11, None),
+        (FRESH, Tick(5, NOW - 0.001), 11, None),
+        # written after the attempt began, with another version: in either direction, so that a roll-back is seen
+        (FRESH, Tick(5, NOW), 1, "the key was changed"),
+        (FRESH, Tick(5, NOW + 10), 11, "the key was changed"),
+        (FRESH, Tick(3, NOW + 10), 11, "the key was changed"),
+        # the clock went back: by more than the token's own slack of 60 s
+        (FRESH, None, -59, None),
+        (FRESH, None, -61, "the clock went back"),
+        (FRESH, None, -3600, "the clock went back"),
+        (FAILED, None, 549, None),
+        (FAILED, None, 599.9, None),
+        (FAILED, None, 600, "attempt 3"),
+        (FAILED, None, 9999, "attempt 3"),
+        # a failure with the clock an hour ahead must not hold up for an hour
+        (replace(FAILED, tried_at=NOW + 3600, next_try=NOW + 3660), None, 600, "the clock went back"),
+        (replace(FAILED, tried_at=NOW + 3600, next_try=NOW + 4500), Tick(5, NOW + 9), 600, "the clock went back"),
+        # a version that was not tried yet is worth an attempt before the wait is over, one that was is not
+        (FAILED, Tick(5, NOW + 560), 561, "the key was changed"),
+        (replace(FAILED, tried_version=5), Tick(5, NOW + 560), 561, None),
+        (replace(FAILED, tried_version=5), Tick(6, NOW + 560), 561, "the key was changed"),
+        (FAILED, Tick(4, NOW + 560), 561, None),
+        (FAILED, Tick(5, NOW - 1), 561, None),
+        # a target that never worked: each failure counts, half a life of nothing does not
+        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 30), None, 29, None),
+        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 30), None, 30, "attempt 2"),
+        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 900), Tick(1, NOW + 9), 10, "never pushed"),
+        (TargetState(failures=1, tried_at=NOW, tried_version=1, next_try=NOW + 900), Tick(1, NOW + 9), 10, None),
+    ],
+)
+def test_when_a_target_is_due(state: TargetState, tick: Tick | None, after: float, reason: str | None) -> None:
+    assert due(TARGET, state, tick, NOW + after) == reason
+
+
+names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(names, st.integers(5, 1140), st.floats(1e9, 2e9))
+def test_a_token_is_refreshed_about_half_way(name: str, usable: int, started: float) -> None:
+    state = replace(FRESH, started_at=started, usable_life=usable)
+    assert 0.45 * usable - 1e-6 <= refresh_at(name, state) - started <= 0.55 * usable + 1e-6
+    assert refresh_at(name, state) == refresh_at(name, state)
+    assert refresh_at(name, replace(state, started_at=started + 1)) > refresh_at(name, state)
+
+
+def test_the_spread_is_fixed_bounded_and_even() -> None:
+    values = sorted(spread(f"target-{n}") for n in range(4000))
+    assert -1 <= values[0] < -0.99
+    assert 0.99 < values[-1] <= 1
+    tenths = [sum(1 for v in values if low <= v < low + 0.2) for low in (x / 5 - 1 for x in range(10))]
+    assert all(320 <= count <= 480 for count in tenths), tenths
+    assert spread("sales") == spread("sales") != spread("sales2")
+
+
+@settings(max_examples=300, deadline=None)
+@given(names, st.booleans(), st.floats(0, 4000), st.integers(0, 12))
+def test_due_and_next_due_tell_the_same_and_due_stays_due(name: str, failed: bool, wait: float, failures: int) -> None:
+    target = replace(TARGET, name=name)
+    state = replace(FRESH, failures=failures, next_try=NOW + wait) if failed else FRESH
+    at = next_due(target, state)
+    assert due(target, state, None, at) is not None
+    assert all(due(target, state, None, at + later) for later in (0.001, 1, 60, 100_000))
+    if at - 1 >= NOW:
+        assert due(target, state, None, at - 1) is None
+
+
+def test_what_was_never_pushed_is_due_now() -> None:
+    assert next_due(TARGET, TargetState()) == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(names, st.integers(1, 10**9), st.booleans())
+def test_the_wait_doubles_up_to_its_cap(name: str, failures: int, hurry: bool) -> None:
+    cap = 15 if hurry else 60
+    full = min(cap, 5 * 2 ** min(failures - 1, 20))
+    assert full / 2 <= backoff(name, failures, hurry=hurry) <= full
+
+
+def test_the_waits_of_many_are_spread() -> None:
+    waits = {round(backoff(f"target-{n}", 6, hurry=False)) for n in range(500)}
+    assert len(waits) > 25
+    assert min(waits) < 32
+    assert max(waits) > 58
+
+
+@pytest.mark.parametrize(
+    ("error", "low", "high"),
+    [
+        *[(NexlaError("x", status=s), 900, 900) for s in (400, 403, 404, 405, 409, 422)],
+        *[(NexlaError("x", status=s), 2.5, 5) for s in (401, 500, 503, None)],
+        (NexlaError("x", status=409, retryable=True), 2.5, 5),
+        (NexlaError("x", status=429, retryable=True), 2.5, 5),
+        (NotFoundError("x"), 60, 60),
+        (PermissionDeniedError("x"), 60, 60),
+        (VaultUnavailableError("x"), 2.5, 5),
+        (TokenRequestError("x"), 2.5, 5),
+    ],
+)
+def test_what_only_a_person_can_mend_is_not_tried_all_the_time(error: VaultAscError, low: float, high: float) -> None:
+    for hurry in (True, False):
+        assert low <= retry_after(error, "sales", 1, hurry=hurry) <= high
+
+
+def test_the_alarm_is_300_seconds_of_the_default_life() -> None:
+    assert alarm_below(1080) == pytest.approx(300)
+    assert alarm_below(10) < 3
+
+
+# --- one attempt ---------------------------------------------------------------------------------------------------
+
+
+def test_a_good_attempt() -> None:
+    world = World()
+    state = refresh(TARGET, replace(FAILED, plan={"old": 1}), Tick(5, NOW), world.ports())
+    assert state == replace(
+        FRESH, tried_version=5, detail=LIVE.detail, plan={"mode": "template"}, failures=0, next_try=0
+    )
+    assert world.pushed == [(NOW + 2, "sales", "token-1", {"old": 1})]
+    assert world.files == ["token-1"]
+    assert due(TARGET, state, None, world.now) is None
+
+
+def test_a_state_holds_no_token() -> None:
+    for world in (World(), World(disk_error=ConfigError("disk")), World(nexla_error=lambda _: NexlaError("x"))):
+        state = refresh(TARGET, TargetState(), None, world.ports())
+        assert "token-1" not in repr(state)
+        assert "token-1" not in json.dumps(state.__dict__, default=str)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(vault_error=lambda _: VaultUnavailableError("vault is sealed", hint="unseal it")),
+        World(nexla_error=lambda _: NexlaError("vault is sealed", hint="unseal it", status=503, retryable=True)),
+    ],
+)
+def test_a_failed_attempt_keeps_what_is_known_of_the_token_at_nexla(world: World) -> None:
+    world.now = NOW + 545
+    state = refresh(TARGET, FRESH, Tick(5, NOW + 540), world.ports())
+    kept = ("key", "key_id", "started_at", "issued_at", "expires_at", "usable_life", "record_version", "plan")
+    assert [getattr(state, name) for name in kept] == [getattr(FRESH, name) for name in kept]
+    assert (state.outcome, state.failures) == (Outcome.NOT_WRITTEN, 1)
+    assert state.detail == "vault is sealed (hint: unseal it)"
+    assert (state.tried_at, state.tried_version) == (NOW + 545, 5)
+    assert world.now + 2.5 <= state.next_try <= world.now + 5
+
+
+def test_errors_that_are_bugs_are_not_swallowed() -> None:
+    def bug(_: Target) -> VaultAscError | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        refresh(TARGET, FRESH, None, World(vault_error=bug).ports())
+
+
+def test_failures_count_up_and_hurry_when_little_is_left() -> None:
+    world = World(now=NOW + 700, vault_error=lambda _: VaultUnavailableError("down"))
+    state = FRESH
+    waits = []
+    for _ in range(8):
+        state = refresh(TARGET, state, None, world.ports())
+        waits.append(state.next_try - world.now)
+    assert state.failures == 8
+    assert waits[-1] > 30
+    world.now = NOW + 781  # 299 s left
+    assert refresh(TARGET, state, None, world.ports()).next_try - world.now <= 15
+    assert refresh(TARGET, TargetState(), None, world.ports()).next_try - world.now <= 5
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNPROVEN, Outcome.REFUSED, Outcome.NOT_WRITTEN])
+def test_what_is_written_but_not_live_is_tried_again_soon(outcome: Outcome) -> None:
+    world = World(probe=Probe(outcome, "why"))
+    state = refresh(TARGET, FRESH, None, world.ports())
+    assert (state.outcome, state.detail, state.failures) == (outcome, "why", 1)
+    assert state.expires_at == int(NOW) + 1080
+    assert world.now < state.next_try <= world.now + 5
+
+
+def test_a_missing_agreement_does_not_let_the_token_die() -> None:
+    world = World(probe=Probe(Outcome.AGREEMENT, "why"))
+    state = TargetState()
+    for expected in (1, 2, 3):
+        state = refresh(TARGET, state, None, world.ports())
+        assert (state.outcome, state.failures) == (Outcome.AGREEMENT, expected)
+        assert state.next_try == world.now + 540
+        world.now = state.next_try
+        assert state.remaining(world.now) > 420
+        assert due(TARGET, state, None, world.now)
+
+
+def test_a_full_disk_does_not_keep_the_token_from_nexla() -> None:
+    world = World(disk_error=ConfigError('cannot write "/run/sales.jwt": no space', hint="make room"))
+    state = refresh(TARGET, FRESH, None, world.ports())
+    assert [token for _, _, token, _ in world.pushed] == ["token-1"]
+    assert state.outcome is Outcome.LIVE
+    assert 'but cannot write "/run/sales.jwt"' in state.detail
+    assert state.failures == 1
+    assert world.now < state.next_try <= world.now + 5
+    world.disk_error = None
+    assert refresh(TARGET, state, None, world.ports()).failures == 0
+
+
+def test_the_lifetime_of_the_target_counts() -> None:
+    world = World()
+    target = replace(TARGET, request=TokenRequest(lifetime=360))
+    state = refresh(target, TargetState(), None, world.ports())
+    assert (state.usable_life, state.expires_at - int(NOW)) == (300, 300)
+    assert NOW + 135 <= next_due(target, state) <= NOW + 165
+
+
+# --- a change of the key, seen through a tick file -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [-20.0, 0.0, 0.5, 3.0, 20.0])
+@pytest.mark.parametrize("rotated", [-25.0, -0.5, 0.5, 10.0])
+def test_a_changed_key_is_pushed_exactly_once(written: float, rotated: float) -> None:
+    """The Agent writes its file at `written`, the record changes at `rotated`, an attempt takes place from 0 to 2.
+
+    Whatever the order, the new key is at Nexla within a tick of the Agent's writing, and nobody pushes on and on.
+    """
+    world = World(version=5 if rotated <= 0 else 4)
+    tick = Tick(4, NOW - 500)
+    state = refresh(TARGET, TargetState(), Tick(5, NOW + written) if rotated <= written <= 0 else tick, world.ports())
+    world.version = 5
+    if written >= rotated:
+        tick = Tick(5, NOW + written)
+    pushes = 0
+    for step in range(1, 15):
+        world.now = NOW + 30 * step
+        if world.now > NOW + 60 and written < rotated:
+            tick = Tick(5, NOW + 60)  # what the Agent has missed it sees at its next look
+        if due(TARGET, state, tick, world.now):
+            state = refresh(TARGET, state, tick, world.ports())
+            pushes += 1
+    assert state.record_version == 5
+    assert pushes == (1 if rotated > 0 else 0)
+
+
+def test_a_changed_key_that_fails_is_tried_once_at_once_and_then_with_patience() -> None:
+    world = World(now=NOW + 30, nexla_error=lambda _: NexlaError("no", status=404))
+    tick = Tick(5, NOW + 20)
+    state, tries = FRESH, 0
+    for _ in range(20):
+        if due(TARGET, state, tick, world.now):
+            state = refresh(TARGET, state, tick, world.ports())
+            tries += 1
+        world.now += 30
+    assert tries == 1
+    # the key is mended: a new version, and no waiting for the end of the 15 minutes
+    tick = Tick(6, world.now - 10)
+    assert due(TARGET, state, tick, world.now) == "the key was changed"
+
+
+def test_a_tick_file_of_a_dead_agent_pushes_nothing() -> None:
+    world = World(version=9)
+    old = Tick(5, NOW - 10_000)
+    state = refresh(TARGET, FRESH, old, world.ports())
+    assert state.record_version == 9
+    assert due(TARGET, state, old, NOW + 30) is None
+
+
+# --- a day ---------------------------------------------------------------------------------------------------------
+
+DAY = 86_400.0
+OUTAGE = (NOW + 40_000, NOW + 40_420)  # 7 minutes
+
+
+@dataclass
+class Day:
+    """Targets for a day: every hundredth attempt fails, and for a while all do.
+
+    Attributes:
+        least: the least validity left when the next token arrived.
+        gaps: how often the next token arrived too late.
+    """
+
+    count: int
+    outage: tuple[float, float] | None = None
+    seconds: float = DAY
+    least: float = 1e9
+    attempts: int = 0
+    gaps: int = 0
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(7)
+        self.world = World(nexla_error=self.failure)
+        self.targets = [Target(f"target-{n}", "prod", n + 1) for n in range(self.count)]
+        self.states = {target.name: TargetState() for target in self.targets}
+
+    def failure(self, _: Target) -> VaultAscError | None:
+        out = self.outage is not None and self.outage[0] <= self.world.now < self.outage[1]
+        return NexlaError("no", status=503, retryable=True) if out or self.chance.random() < 0.01 else None
+
+    def attempt(self, target: Target, now: float) -> TargetState:
+        before = self.states[target.name]
+        self.world.now = now
+        after = refresh(target, before, None, self.world.ports())
+        self.attempts += 1
+        if before.started_at and after.started_at != before.started_at:
+            left = before.remaining(self.world.now)
+            self.least = min(self.least, left)
+            self.gaps += left <= 0
+        self.states[target.name] = after
+        return after
+
+    def run_as_events(self) -> None:
+        """Each target at its own moment, as a process that runs for ever does it."""
+        queue = [(NOW, n) for n in range(self.count)]
+        while queue[0][0] < NOW + self.seconds:
+            at, n = heapq.heappop(queue)
+            target = self.targets[n]
+            assert due(target, self.states[target.name], None, at)
+            after = self.attempt(target, at)
+            again = next_due(target, after)
+            assert again > at, "a hot loop"
+            heapq.heappush(queue, (again, n))
+
+    def run_as_ticks(self, tick: float) -> None:
+        """All that are due at each tick, as the Agent does it."""
+        now = NOW
+        while now < NOW + self.seconds:
+            for target in self.targets:
+                if due(target, self.states[target.name], None, now):
+                    self.attempt(target, now)
+            now += tick
+
+
+def test_a_day_of_200_targets_leaves_seven_minutes_at_least() -> None:
+    day = Day(200)
+    day.run_as_events()
+    assert day.gaps == 0
+    assert day.least >= 420
+    # 160 a day would be once each 540 s; failures and jitter may cost a few more
+    assert 200 * 155 < day.attempts < 200 * 170
+
+
+def test_a_day_with_seven_minutes_of_outage_has_no_gap() -> None:
+    day = Day(200, OUTAGE)
+    day.run_as_events()
+    assert day.gaps == 0
+    assert day.least < 300  # the outage was felt, so the alarm had its reason
+
+
+def test_the_agents_ticks_of_30_seconds_leave_enough() -> None:
+    day = Day(200, seconds=DAY / 4)
+    day.run_as_ticks(30)
+    assert day.gaps == 0
+    assert day.least >= 420
+
+
+def test_the_agents_ticks_bridge_seven_minutes() -> None:
+    day = Day(200, (NOW + 10_000, NOW + 10_420), seconds=DAY / 7)
+    day.run_as_ticks(30)
+    assert day.gaps == 0

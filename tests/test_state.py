@@ -1,0 +1,258 @@
+import json
+import os
+import stat
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from vault_asc.config import Target
+from vault_asc.errors import BusyError, ConfigError
+from vault_asc.outcome import Outcome
+from vault_asc.rotation import TargetState, Tick, due, next_due, refresh_at
+from vault_asc.state import FORMAT, StateDir, read_tick
+
+NOW = 1_772_366_400.0
+FULL = TargetState(
+    key="prod",
+    key_id="2X9R4HXF34",
+    started_at=NOW - 0.25,
+    issued_at=int(NOW) - 60,
+    expires_at=int(NOW) + 1080,
+    usable_life=1080,
+    record_version=7,
+    tried_at=NOW,
+    tried_version=8,
+    outcome=Outcome.UNPROVEN,
+    detail='nexla said "ü\\n\u2028"',
+    failures=2,
+    next_try=NOW + 12.5,
+    plan={"mode": "template", "fields": ["token"], "deep": {"n": None}},
+)
+TARGET = Target("sales", "prod", 5001)
+
+on_disk = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def damaged(states: StateDir, content: bytes) -> TargetState:
+    file = states.path / "targets" / "sales.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    return states.load("sales")
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    assert states.load("sales") == TargetState()
+    for outcome in [None, *Outcome]:
+        states.save("sales", replace(FULL, outcome=outcome), NOW)
+        loaded = states.load("sales")
+        assert loaded == replace(FULL, outcome=outcome)
+        assert type(loaded.outcome) is type(outcome)
+    assert states.load("other") == TargetState()
+
+
+def test_every_field_is_kept() -> None:
+    empty = TargetState()
+    assert [f.name for f in fields(TargetState) if getattr(FULL, f.name) == getattr(empty, f.name)] == []
+
+
+finite = st.integers(-(10**10), 10**10) | st.floats(-1e10, 1e10)
+states_ = st.builds(
+    TargetState,
+    key=st.text(),
+    detail=st.text() | st.just("\ud800"),
+    started_at=finite,
+    next_try=finite,
+    failures=st.integers(0, 10**6),
+    outcome=st.none() | st.sampled_from(Outcome),
+    plan=st.dictionaries(st.text(), st.none() | st.text() | st.lists(st.integers())),
+)
+
+
+@on_disk
+@given(states_)
+def test_any_state_survives_the_disk(tmp_path: Path, state: TargetState) -> None:
+    states = StateDir(tmp_path)
+    states.save("sales", state, NOW)
+    assert states.load("sales") == state
+
+
+def test_the_file_is_private_and_plain(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        StateDir(tmp_path / "a" / "state").save("sales", FULL, NOW)
+    finally:
+        os.umask(before)
+    file = tmp_path / "a" / "state" / "targets" / "sales.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for directory in (file.parent, file.parent.parent, file.parent.parent.parent):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert json.loads(file.read_bytes()) == {"format": 1, **asdict(FULL)}
+
+
+def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    states = StateDir(tmp_path)
+    content = json.dumps({"format": FORMAT + 1, "key": ["a newer idea"]}).encode()
+    with pytest.raises(ConfigError, match="format 2, this vault-asc writes format 1") as caught:
+        damaged(states, content)
+    assert "newer vault-asc" in str(caught.value.hint)
+    assert (tmp_path / "targets" / "sales.json").read_bytes() == content
+
+
+def test_fields_of_another_release_of_this_format_are_ignored(tmp_path: Path) -> None:
+    content = json.dumps({"format": FORMAT, **asdict(FULL), "colour": "red"}).encode()
+    assert damaged(StateDir(tmp_path), content) == FULL
+    assert damaged(StateDir(tmp_path), b'{"format": 1, "key": "prod"}') == TargetState(key="prod")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b'{"key": "prod"}',
+        b'{"format": "2"}',
+        b'{"format": null}',
+        b'{"format": []}',
+        b'{"format": 0, "key": "prod"}',
+        b'{"format": NaN}',
+        b'{"format": 1, "key": null}',
+        b'{"format": 1, "key": 1}',
+        b'{"format": 1, "plan": "x"}',
+        b'{"format": 1, "plan": []}',
+        b'{"format": 1, "outcome": "splendid"}',
+        b'{"format": 1, "outcome": 1}',
+        b'{"format": 1, "started_at": true}',
+        b'{"format": 1, "started_at": "1"}',
+        b'{"format": 1, "started_at": NaN}',
+        b'{"format": 1, "next_try": Infinity}',
+        b'{"format": 1, "started_at": 1' + b"0" * 400 + b"}",
+        b'{"format": 1, "started_at": ' + b"9" * 5000 + b"}",
+        b'{"format": 1, "plan": ' + b"[" * 100_000,
+        b"\x80\x81",
+        b"\x00" * 300,
+    ],
+)
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
+    state = damaged(StateDir(tmp_path), content)
+    assert state == TargetState()
+    assert due(TARGET, state, None, NOW) == "never pushed"
+
+
+def usable(state: TargetState) -> None:
+    """That arithmetic and order, as the schedule needs them, are possible."""
+    assert isinstance(due(TARGET, state, None, NOW), str | None)
+    assert sorted([next_due(TARGET, state), refresh_at("sales", state), state.remaining(NOW), NOW])
+
+
+@on_disk
+@given(st.binary(max_size=200), st.integers(0, 600), st.integers(0, 255))
+@example(b"", 3, 0)
+def test_random_and_torn_bytes_never_crash(tmp_path: Path, content: bytes, cut: int, byte: int) -> None:
+    whole = json.dumps({"format": FORMAT, **asdict(FULL)}).encode()
+    for data in (content, whole[:cut], whole[:cut] + content, whole[:cut] + bytes([byte]) + whole[cut + 1 :]):
+        try:
+            usable(damaged(StateDir(tmp_path), data))
+        except ConfigError as error:
+            refusal = error.message
+            assert "format" in refusal
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@on_disk
+@given(st.dictionaries(st.sampled_from(["format", *(f.name for f in fields(TargetState))]), anything), st.booleans())
+def test_any_json_never_crashes(tmp_path: Path, data: dict[str, Any], right: bool) -> None:
+    content = json.dumps({**data, **({"format": FORMAT} if right else {})}).encode()
+    try:
+        usable(damaged(StateDir(tmp_path), content))
+    except ConfigError as error:
+        refusal = error.message
+        assert "format" in refusal
+        assert not right
+
+
+def test_a_target_has_one_lock_and_others_have_theirs(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "new")
+    with states.lock("sales"):
+        with pytest.raises(BusyError), states.lock("sales"):
+            pytest.fail("locked twice")
+        with states.lock("apps"):
+            states.save("sales", FULL, NOW)
+    with states.lock("sales"):
+        assert states.load("sales") == FULL
+
+
+def test_when_the_agent_last_ticked(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    assert states.last_tick() == 0
+    states.save_tick(NOW)
+    assert states.last_tick() == NOW
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"at": "1"}', b'{"at": null}', b'{"at": true}', b'{"at": NaN}', b'{"at": 1e999}']
+)
+def test_a_damaged_last_tick_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last_tick.json").write_bytes(content)
+    assert StateDir(tmp_path).last_tick() == 0
+    (tmp_path / "last_tick.json").write_bytes(b'{"at": 1' + b"0" * 400 + b"}")
+    assert StateDir(tmp_path).last_tick() == 0
+
+
+@pytest.mark.parametrize("content", [b"7", b"7\n", b" 7 \r\n", b"007"])
+def test_a_tick_file_is_a_version_and_its_time(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prod").write_bytes(content)
+    os.utime(tmp_path / "prod", (NOW, NOW))
+    assert read_tick(tmp_path, "prod") == Tick(7, NOW)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"<no value>\n",
+        b"-7",
+        b"+7",
+        b"7.0",
+        b"1_000",
+        b"7 8",
+        "\u0667".encode(),
+        b"\xb2",
+        b"\xff",
+        b"0x7",
+        b"v7",
+    ],
+)
+def test_a_tick_file_that_is_no_version_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prod").write_bytes(content)
+    assert read_tick(tmp_path, "prod") is None
+
+
+def test_no_tick_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    assert read_tick(tmp_path, "missing") is None
+    assert read_tick(tmp_path, "dir") is None
+    assert read_tick(tmp_path / "missing", "prod") is None
+
+
+@on_disk
+@given(st.binary(max_size=32) | st.from_regex(rb"[0-9]{1,32}", fullmatch=True))
+def test_any_tick_file_is_read_or_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prod").write_bytes(content)
+    tick = read_tick(tmp_path, "prod")
+    assert tick is None or tick.version == int(content)
