@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from vault_asc.key import PrivateKey, parse_private_key
+from vault_asc.key.private_key import PrivateKey, parse_private_key
 
 KEY_ID = "2X9R4HXF34"
 OTHER_KEY_ID = "7KDM1QZT0B"

@@ -18,8 +18,8 @@ from tests.vaults import VaultUnderTest
 from vault_asc import http as policy_http
 from vault_asc.clock import Clock, system_clock
 from vault_asc.custody import KeyTokenSource, Minted
-from vault_asc.identity import Identity, identity
-from vault_asc.key import PrivateKey, parse_private_key
+from vault_asc.key.identity import Identity, identity
+from vault_asc.key.private_key import PrivateKey, parse_private_key
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.secret import Secret
 from vault_asc.store import Layout, Store

@@ -438,7 +438,7 @@ def test_any_content_is_read_or_refused_by_name(section: str, value: Any, data: 
         assert refusal.hint
 
 
-LIGHT = ["config", "rotation", "state", "push", "agent", "inspection", "tokens", "names", "identity"]
+LIGHT = ["config", "rotation", "state", "push", "agent", "inspection", "tokens", "names", "key.identity"]
 HEAVY = ["hvac", "jwt", "cryptography", "requests", "urllib3", "http.client", "ssl", "asyncio"]
 
 

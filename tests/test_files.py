@@ -335,10 +335,14 @@ def test_errors_of_the_block_are_not_taken_for_errors_of_the_lock(tmp_path: Path
 
 
 def test_a_lock_is_not_inherited_by_children(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
     with locked(tmp_path / "lock"):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    with child, locked(tmp_path / "lock"):
-        child.kill()
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        with locked(tmp_path / "lock"):
+            child.kill()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "missing"])

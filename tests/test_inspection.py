@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests import keys
 from tests.keys import ISSUER_ID, KEY_ID
-from vault_asc.identity import identity
 from vault_asc.inspection import decode, read_token_file
+from vault_asc.key.identity import identity
 from vault_asc.tokens import Token, TokenRequest, mint
 
 NOW = 1_772_366_400.0

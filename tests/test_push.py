@@ -13,7 +13,8 @@ from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, NexlaError, VaultAscError
 from vault_asc.outcome import Outcome
 from vault_asc.push import DEADLINE, Pass, Result
-from vault_asc.rotation import Ports, TargetState
+from vault_asc.refreshing import Ports
+from vault_asc.rotation import TargetState
 from vault_asc.state import StateDir
 
 
@@ -48,7 +49,7 @@ def made(
     only_due: bool = True,
     dry: bool = False,
 ) -> Pass:
-    return Pass(states, ticks, only_due, dry, world.clock, ports or Opened(world))
+    return Pass(states, ticks, only_due=only_due, dry=dry, clock=world.clock, ports=ports or Opened(world))
 
 
 def told(results: Sequence[Result]) -> list[tuple[str, str]]:

@@ -21,19 +21,17 @@ from vault_asc.errors import (
     VaultAscError,
     VaultUnavailableError,
 )
-from vault_asc.identity import identity
+from vault_asc.key.identity import identity
 from vault_asc.outcome import Outcome, Probe
+from vault_asc.refreshing import Ports, refresh, retry_after
 from vault_asc.rotation import (
-    Ports,
     TargetState,
     Tick,
     alarm_below,
     backoff,
     due,
     next_due,
-    refresh,
     refresh_at,
-    retry_after,
     spread,
 )
 from vault_asc.secret import Secret

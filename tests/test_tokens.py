@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from tests import keys
 from tests.keys import ISSUER_ID, KEY_ID
 from vault_asc.errors import TokenRequestError, VaultUnavailableError
-from vault_asc.identity import ENTERPRISE, Identity, identity
+from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.tokens import (
     BACKDATE,
     DEFAULT_LIFETIME,

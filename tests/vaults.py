@@ -1,27 +1,35 @@
 """The servers that the fixture `vault` can stand for: OpenBao of the lab, a container of any image, one that runs."""
 
 import importlib
-import secrets
+import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from vault_asc.errors import VaultError
 from vault_asc.lab.bao import call
 from vault_asc.lab.server import BaoServer
 from vault_asc.names import check_address
-from vault_asc.secret import Secret
+from vault_asc.secret import Secret, safe_text
 
 LAB: Final = "lab"
 DOCKER: Final = "docker"
 DEFAULT_IMAGE: Final = "hashicorp/vault:latest"
 
 _PORT: Final = 8200
-_START_TIMEOUT: Final = 60.0  # seconds; the image may have to be pulled before
+_START_TIMEOUT: Final = 30.0  # seconds; an image that has to be pulled is there by then
+_TAIL: Final = 2000  # characters of a container's log in an error
+_SERVER_FILE: Final = "/vault-asc-test.json"
+_SERVER: Final = {
+    "storage": {"inmem": {}},
+    "listener": [{"tcp": {"address": f"0.0.0.0:{_PORT}", "tls_disable": True}}],
+    "api_addr": f"http://127.0.0.1:{_PORT}",
+    "disable_mlock": True,
+}
 
 
 @dataclass(frozen=True)
@@ -85,30 +93,61 @@ def _lab() -> Iterator[VaultUnderTest]:
 
 
 def _container(image: str) -> Iterator[VaultUnderTest]:
-    token = Secret(secrets.token_hex(16))
-    with _quiet():
-        from testcontainers.core.container import DockerContainer
-
-        container = DockerContainer(image).with_exposed_ports(_PORT).with_kwargs(cap_add=["IPC_LOCK"])
-        for product in ("VAULT", "BAO"):  # each image reads its own and ignores the other's
-            container.with_env(f"{product}_DEV_ROOT_TOKEN_ID", token.reveal())
-            container.with_env(f"{product}_DEV_LISTEN_ADDRESS", f"0.0.0.0:{_PORT}")
-        container.start()
+    container = _prepared(image)
     try:
-        server = VaultUnderTest(f"http://127.0.0.1:{container.get_exposed_port(_PORT)}", token)
-        wait_for_kv(server, "secret", _START_TIMEOUT)
-        yield server
+        with _quiet():
+            container.start()
+            address = f"http://127.0.0.1:{container.get_exposed_port(_PORT)}"
+        yield VaultUnderTest(address, _set_up(address, container))
     finally:
         with _quiet():
             container.stop()
 
 
+def _prepared(image: str) -> Any:
+    """A container that serves one empty, uninitialised Vault; nothing secret is in its arguments or environment.
+
+    The configuration is a file, because the images' own variables for it differ and an image without a shell has none.
+    """
+    with _quiet():
+        from testcontainers.core.container import DockerContainer
+
+        container: Any = DockerContainer(image).with_kwargs(cap_add=["IPC_LOCK"])
+    container.ports[f"{_PORT}/tcp"] = ("127.0.0.1",)  # with_exposed_ports would publish it to the whole network
+    container.with_copy_into_container(json.dumps(_SERVER).encode(), _SERVER_FILE)
+    return container.with_command(["server", f"-config={_SERVER_FILE}"])
+
+
+def _set_up(address: str, container: Any) -> Secret:
+    """Initialise and unseal the server, mount KV v2 at `secret/`; the root token."""
+    try:
+        _eventually(lambda: call(address, "GET", "sys/init"), _START_TIMEOUT)
+    except VaultError as exc:
+        exc.add_note(safe_text(b"".join(container.get_logs()).decode("utf-8", "replace")[-_TAIL:], _TAIL))
+        raise
+    made = call(address, "PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+    call(address, "PUT", "sys/unseal", {"key": made["keys_base64"][0]})
+    _eventually(lambda: call(address, "GET", "sys/health"), _START_TIMEOUT)  # an error until it is active
+    server = VaultUnderTest(address, Secret(made["root_token"]))
+    call(address, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, token=server.root_token)
+    wait_for_kv(server, "secret")
+    return server.root_token
+
+
 def wait_for_kv(server: VaultUnderTest, mount: str, timeout: float = 10.0) -> None:
-    """Wait until a KV v2 mount works: the server has to be there, and a fresh mount answers 400 for some moments."""
+    """Wait until a KV v2 mount works: a fresh one answers 400 for some moments."""
+
+    def look() -> object:
+        return call(server.address, "GET", f"{mount}/config", token=server.root_token, ca_file=server.ca_file)
+
+    _eventually(look, timeout)
+
+
+def _eventually(ask: Callable[[], object], timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            call(server.address, "GET", f"{mount}/config", token=server.root_token, ca_file=server.ca_file)
+            ask()
         except VaultError:
             if time.monotonic() > deadline:
                 raise

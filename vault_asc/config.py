@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from vault_asc.clock import parse_duration
 from vault_asc.errors import ConfigError, NotFoundError, TokenRequestError
@@ -25,8 +25,7 @@ PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
 Mode = Literal["auto", "template", "rest"]
 
 
-@dataclass(frozen=True)
-class VaultSettings:
+class VaultSettings(NamedTuple):
     """Where Vault is. `namespace` and `ca_file` may be absent."""
 
     address: str = DEFAULT_ADDRESS
@@ -34,16 +33,14 @@ class VaultSettings:
     ca_file: Path | None = None
 
 
-@dataclass(frozen=True)
-class StoreSettings:
+class StoreSettings(NamedTuple):
     """Where keys lie in Vault."""
 
     mount: str = "secret"
     prefix: str = "asc"
 
 
-@dataclass(frozen=True)
-class AgentSettings:
+class AgentSettings(NamedTuple):
     """The Agent's directory, its AppRole files, and how often it ticks (seconds)."""
 
     dir: Path = Path("/run/vault-asc")
@@ -62,8 +59,7 @@ class AgentSettings:
         return self.dir / "ticks"
 
 
-@dataclass(frozen=True)
-class SecretRef:
+class SecretRef(NamedTuple):
     """A field of a KV secret in Vault."""
 
     mount: str
@@ -71,14 +67,18 @@ class SecretRef:
     field: str
 
 
-@dataclass(frozen=True)
-class NexlaSettings:
+class NexlaSettings(NamedTuple):
     """One Nexla account: API address, where its service key lies in Vault, own CA."""
 
     name: str
     service_key: SecretRef
     api_url: str = DEFAULT_NEXLA_API
     ca_file: Path | None = None
+
+
+_VAULT: Final = VaultSettings()
+_STORE: Final = StoreSettings()
+_AGENT: Final = AgentSettings()
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Config:
     """The whole configuration. `path` is the file it came from, None when there was none."""
 
     path: Path | None = None
-    vault: VaultSettings = VaultSettings()
-    store: StoreSettings = StoreSettings()
-    agent: AgentSettings = AgentSettings()
+    vault: VaultSettings = _VAULT
+    store: StoreSettings = _STORE
+    agent: AgentSettings = _AGENT
     state_dir: Path | None = None
     nexla: Mapping[str, NexlaSettings] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
@@ -205,11 +205,12 @@ def _vault(table: Table, environ: Mapping[str, str]) -> VaultSettings:
     namespace = table.take("namespace", str, None)
     ca_file = table.path("ca_file")
     table.done()
-    address = environ.get("VAULT_ADDR") or environ.get("BAO_ADDR") or address
+    named = next((name for name in ("VAULT_ADDR", "BAO_ADDR") if environ.get(name)), None)
+    address = environ[named] if named else address
     namespace = environ.get("VAULT_NAMESPACE") or environ.get("BAO_NAMESPACE") or namespace
     own_ca = environ.get("VAULT_CACERT") or environ.get("BAO_CACERT")
     return VaultSettings(
-        check_address(address, "vault.address"),
+        check_address(address, f"vault.address (from {named})" if named else "vault.address"),
         None if namespace is None else check_path(namespace.strip("/"), "vault.namespace"),
         Path(own_ca) if own_ca else ca_file,
     )
@@ -217,8 +218,8 @@ def _vault(table: Table, environ: Mapping[str, str]) -> VaultSettings:
 
 def _store(table: Table) -> StoreSettings:
     settings = StoreSettings(
-        check_path(table.take("mount", str, StoreSettings.mount), "store.mount"),
-        check_path(table.take("prefix", str, StoreSettings.prefix), "store.prefix"),
+        check_path(table.take("mount", str, _STORE.mount), "store.mount"),
+        check_path(table.take("prefix", str, _STORE.prefix), "store.prefix"),
     )
     table.done()
     return settings
@@ -229,9 +230,9 @@ def _agent(table: Table) -> AgentSettings:
     if not 1 <= tick <= MAX_TICK:
         raise ConfigError(f"agent.tick of {tick} s is not possible", hint='use "1s" to "5m"; 30s is the default')
     settings = AgentSettings(
-        table.path("dir") or AgentSettings.dir,
-        table.path("role_id_file") or AgentSettings.role_id_file,
-        table.path("secret_id_file") or AgentSettings.secret_id_file,
+        table.path("dir") or _AGENT.dir,
+        table.path("role_id_file") or _AGENT.role_id_file,
+        table.path("secret_id_file") or _AGENT.secret_id_file,
         tick,
     )
     table.done()
@@ -247,7 +248,7 @@ def _state(table: Table) -> Path | None:
 def _nexla(name: str, table: Table) -> NexlaSettings:
     key = Table(table.required("service_key", dict), f"nexla.{name}.service_key")
     ref = SecretRef(
-        check_path(key.take("mount", str, StoreSettings.mount), f"nexla.{name}.service_key.mount"),
+        check_path(key.take("mount", str, _STORE.mount), f"nexla.{name}.service_key.mount"),
         check_path(key.required("path", str), f"nexla.{name}.service_key.path"),
         key.take("field", str, "service_key"),
     )

@@ -5,20 +5,18 @@ so rotation, rollback and swapped keys are seen before a token leaves. Not here:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vault_asc import tokens
 from vault_asc.clock import Clock
 from vault_asc.errors import PrivateKeyError, TokenRequestError, VaultError
-from vault_asc.key import PrivateKey, stored_private_key
+from vault_asc.key.private_key import PrivateKey, stored_private_key
 from vault_asc.store import Custody, State, Store, StoredRecord
 from vault_asc.tokens import Signer, Token, TokenRequest
 from vault_asc.vault import MissingVersionError
 
 
-@dataclass(frozen=True)
-class Minted:
+class Minted(NamedTuple):
     """A token and the record that it was minted by."""
 
     token: Token
@@ -33,13 +31,13 @@ class TokenSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class KeyTokenSource:
     """Mints from a key by its name, in whatever custody the record names."""
 
-    store: Store
-    name: str
-    clock: Clock = field(repr=False)
+    def __init__(self, store: Store, name: str, clock: Clock) -> None:
+        self.store = store
+        self.name = name
+        self.clock = clock
 
     def token(self, request: TokenRequest) -> Minted:
         """Mint a token of the key that is current at this moment."""

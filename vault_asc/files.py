@@ -8,7 +8,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +33,7 @@ def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> N
     try:
         with _directory(path.parent) as directory:
             _sweep(directory, path.name, now)
-            temporary = f".{path.name}.{secrets.token_hex(4)}.tmp"
+            temporary = f".{path.name}.{os.urandom(4).hex()}.tmp"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             handle = os.open(temporary, flags, 0o600, dir_fd=directory)
             try:

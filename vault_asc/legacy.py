@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vault_asc.errors import ConfigError, PrivateKeyError
-from vault_asc.key import PrivateKey, parse_private_key
+from vault_asc.key.private_key import PrivateKey, parse_private_key
 from vault_asc.names import check_path
 from vault_asc.vault import Vault
 

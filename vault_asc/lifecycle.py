@@ -10,8 +10,8 @@ from typing import Final
 
 from vault_asc.clock import Clock, iso
 from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError, VaultError
-from vault_asc.identity import Identity
-from vault_asc.key import PrivateKey
+from vault_asc.key.identity import Identity
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.store import Custody, Note, Record, State, Store, StoredRecord
 from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata
 

@@ -181,7 +181,9 @@ def _candidates(
 
 def _shipped(name: str) -> Shipped:
     if name not in SHIPPED:
-        raise ConfigError(f"there is no shipped policy {name!r}", hint=f"choose one of: {', '.join(SHIPPED)}")
+        raise ConfigError(
+            f"there is no shipped policy {name!r}", hint=f"choose one of: {', '.join([*SHIPPED, AGENT.name])}"
+        )
     return SHIPPED[name]
 
 

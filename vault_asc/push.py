@@ -4,15 +4,17 @@ What a target needs is in `rotation`; this module adds order, locks, state files
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, VaultAscError
-from vault_asc.rotation import Ports, TargetState, due, refresh
+from vault_asc.rotation import TargetState, due
 from vault_asc.state import StateDir, read_tick
+
+if TYPE_CHECKING:
+    from vault_asc.refreshing import Ports
 
 DEADLINE: Final = 50.0
 """Seconds for a whole pass; the Agent kills its exec after 60."""
@@ -20,8 +22,7 @@ _LEAST: Final = 5.0  # seconds that an attempt needs to be worth beginning
 _LATER: Final = 20.0  # seconds of life that a failure in a row counts as, in the order of work
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a pass did with one target.
 
     Attributes:
@@ -37,11 +38,10 @@ class Result:
     error: VaultAscError | None = None
 
 
-@dataclass(frozen=True)
 class Pass:
     """How a pass is to be made.
 
-    Attributes:
+    Args:
         states: the state directory.
         ticks: the Agent's tick files; None without an Agent.
         only_due: leave targets alone that are not due.
@@ -50,12 +50,22 @@ class Pass:
         ports: opens the connections; called at most once, and only when something is due.
     """
 
-    states: StateDir
-    ticks: Path | None
-    only_due: bool
-    dry: bool
-    clock: Clock
-    ports: Callable[[], Ports]
+    def __init__(
+        self,
+        states: StateDir,
+        ticks: Path | None,
+        *,
+        only_due: bool,
+        dry: bool,
+        clock: Clock,
+        ports: "Callable[[], Ports]",
+    ) -> None:
+        self.states = states
+        self.ticks = ticks
+        self.only_due = only_due
+        self.dry = dry
+        self.clock = clock
+        self.ports = ports
 
     def run(self, targets: Sequence[Target]) -> list[Result]:
         """Make the pass; one result per target, in the order of work."""
@@ -73,7 +83,7 @@ class Pass:
         now = self.clock()
         return sorted(targets, key=lambda target: _urgency(self.states, target, now))
 
-    def _one(self, target: Target, opened: list[Ports | VaultAscError]) -> Result:
+    def _one(self, target: Target, opened: "list[Ports | VaultAscError]") -> Result:
         try:
             reason = self._reason(target, self.states.load(target.name))
             if reason is None:
@@ -87,7 +97,7 @@ class Pass:
         except VaultAscError as error:
             return Result(target, "no attempt was possible", error=error)
 
-    def _locked(self, target: Target, opened: list[Ports | VaultAscError]) -> Result:
+    def _locked(self, target: Target, opened: "list[Ports | VaultAscError]") -> Result:
         # Read again under the lock: whoever held it may just have done the work.
         state = self.states.load(target.name)
         reason = self._reason(target, state)
@@ -98,6 +108,8 @@ class Pass:
         ports = opened[0]
         if isinstance(ports, VaultAscError):
             raise ports
+        from vault_asc.refreshing import refresh  # a pass with nothing due does without
+
         tick = read_tick(self.ticks, target.key) if self.ticks else None
         after = refresh(target, state, tick, ports)
         try:
@@ -106,7 +118,7 @@ class Pass:
             return Result(target, reason, after, error)
         return Result(target, reason, after)
 
-    def _open(self) -> Ports | VaultAscError:
+    def _open(self) -> "Ports | VaultAscError":
         """The ports, or why there are none: what fails for one target of a pass fails for all."""
         try:
             return self.ports()

@@ -1,25 +1,18 @@
-"""When a target is due, and one pass that keeps it fresh: mint, token file, PUT, probe, record.
+"""When a target is due: pure functions over what is remembered of it.
 
-The schedule is pure functions over a target's state; the pass works on ports that are handed in, so nothing here loads
-an HTTP, Vault or crypto library, and a pass with nothing due stays cheap.
+Light, like all that a pass with nothing due needs; the attempt itself is in `refreshing`.
 
 Source of the numbers: the simulation behind docs/decisions (half the usable life +-10 % bridges an outage of 7 minutes).
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
-from vault_asc.clock import Clock
 from vault_asc.config import Target
-from vault_asc.errors import NexlaError, NotFoundError, PermissionDeniedError, VaultAscError
-from vault_asc.outcome import Outcome, Probe
+from vault_asc.outcome import Outcome
 from vault_asc.tokens import BACKDATE
-
-if TYPE_CHECKING:
-    from vault_asc.custody import Minted
-    from vault_asc.secret import Secret
 
 REFRESH_AT: Final = 0.5
 """Share of the usable life after which a token is refreshed."""
@@ -30,9 +23,6 @@ ALARM: Final = 300 / 1080
 _RETRY_BASE: Final = 5.0  # seconds; doubles with each failure
 _RETRY_CAP: Final = 60.0
 _RETRY_CAP_ALARM: Final = 15.0  # in a hurry
-_RETRY_PERMANENT: Final = 900.0  # what only a person can mend
-_RETRY_GONE: Final = 60.0  # a Vault version that is gone does not come back by itself
-_PERMANENT_STATUS: Final = frozenset({400, 403, 404, 405, 409, 422})
 
 
 @dataclass(frozen=True)
@@ -70,8 +60,7 @@ class TargetState:
         return self.expires_at - now
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """A tick file: the record's version as the Agent saw it, and when it wrote that down."""
 
     version: int
@@ -80,8 +69,8 @@ class Tick:
 
 def spread(name: str) -> float:
     """A number from -1 to 1 that is fixed for a name and even over many names."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**63 - 1
+    # Not hashlib, which takes longer to load than all the rest of a pass with nothing due.
+    return zlib.crc32(name.encode()) / 2**31 - 1
 
 
 def refresh_at(name: str, state: TargetState) -> float:
@@ -124,96 +113,3 @@ def backoff(name: str, failures: int, *, hurry: bool) -> float:
     cap = _RETRY_CAP_ALARM if hurry else _RETRY_CAP
     step = min(cap, _RETRY_BASE * 2.0 ** min(failures - 1, 10))
     return step * (0.75 + 0.25 * spread(f"{name}#{failures}"))
-
-
-def retry_after(error: VaultAscError, name: str, failures: int, *, hurry: bool) -> float:
-    """Seconds until the next attempt after `error`; long for what only a person can mend."""
-    if isinstance(error, NexlaError) and not error.retryable and error.status in _PERMANENT_STATUS:
-        return _RETRY_PERMANENT
-    wait = backoff(name, failures, hurry=hurry)
-    return max(wait, _RETRY_GONE) if isinstance(error, NotFoundError | PermissionDeniedError) else wait
-
-
-class Publisher(Protocol):
-    """Where tokens go: Nexla."""
-
-    def publish(self, target: Target, token: "Secret", plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], Probe]:
-        """Write the token and prove it. Returns the plan that was used and what the proof says."""
-        ...
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What a pass needs from outside.
-
-    Attributes:
-        clock: the current moment.
-        mint: a token for a target; raises our errors.
-        write_token_file: writes the target's token file, if it has one.
-        publisher: Nexla.
-    """
-
-    clock: Clock
-    mint: "Callable[[Target], Minted]"
-    write_token_file: "Callable[[Target, Secret], None]"
-    publisher: Publisher
-
-
-def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports) -> TargetState:
-    """One attempt for one target. Every failure of ours ends in the state, never in an exception."""
-    started = ports.clock()
-    tried = replace(state, tried_at=started, tried_version=tick.version if tick else 0)
-    try:
-        minted = ports.mint(target)
-        file_error = _written_to_file(target, minted, ports)
-        plan, probe = ports.publisher.publish(target, minted.token.value, state.plan)
-    except VaultAscError as error:
-        return _failed(target, tried, error, ports.clock())
-    written = replace(
-        tried,
-        key=target.key,
-        key_id=minted.token.key_id,
-        started_at=started,
-        issued_at=minted.token.issued_at,
-        expires_at=minted.token.expires_at,
-        usable_life=target.request.usable_life,
-        record_version=minted.stored.version,
-        plan=plan,
-    )
-    if file_error is not None:
-        probe = replace(probe, detail=f"{probe.detail}; but {file_error.message}".removeprefix("; "))
-    return _proved(target, written, probe, ports.clock(), again=file_error is not None)
-
-
-def _written_to_file(target: Target, minted: "Minted", ports: Ports) -> VaultAscError | None:
-    """A full disk is no reason to let the token at Nexla die: the error is told, the push goes on."""
-    try:
-        ports.write_token_file(target, minted.token.value)
-    except VaultAscError as error:
-        return error
-    return None
-
-
-def _failed(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
-    failures = state.failures + 1
-    hurry = state.remaining(now) < alarm_below(state.usable_life or target.request.usable_life)
-    return replace(
-        state,
-        outcome=Outcome.NOT_WRITTEN,
-        detail=error.message if error.hint is None else f"{error.message} (hint: {error.hint})",
-        failures=failures,
-        next_try=now + retry_after(error, target.name, failures, hurry=hurry),
-    )
-
-
-def _proved(target: Target, state: TargetState, probe: Probe, now: float, *, again: bool) -> TargetState:
-    if probe.outcome is Outcome.LIVE and not again:
-        return replace(state, outcome=probe.outcome, detail=probe.detail, failures=0, next_try=0)
-    failures = state.failures + 1
-    # A missing agreement is mended by a person; the token is refreshed all the same, or it would die meanwhile.
-    wait = (
-        state.usable_life * REFRESH_AT
-        if probe.outcome is Outcome.AGREEMENT
-        else backoff(target.name, failures, hurry=False)
-    )
-    return replace(state, outcome=probe.outcome, detail=probe.detail, failures=failures, next_try=now + wait)

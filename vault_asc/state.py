@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
@@ -23,11 +23,11 @@ _MOMENT_MAX: Final = 1e11  # Unix seconds, in the year 5138
 _FIELDS: Final = {f.name for f in fields(TargetState)}
 
 
-@dataclass(frozen=True)
 class StateDir:
     """The state directory of one configuration."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def load(self, target: str) -> TargetState:
         """What is known of a target; an empty state when nothing is."""

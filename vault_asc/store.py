@@ -13,11 +13,11 @@ Reading and single check-and-set writes are here; the order of writes that makes
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError, VaultUnavailableError
-from vault_asc.identity import Identity, KeyType
-from vault_asc.key import PrivateKey
+from vault_asc.key.identity import Identity, KeyType
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.secret import safe_text
 from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Vault
 
@@ -37,8 +37,7 @@ class State(StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where keys lie: KV v2 mount and prefix."""
 
     mount: str
@@ -111,8 +110,7 @@ class Record:
             ) from exc
 
 
-@dataclass(frozen=True)
-class StoredRecord:
+class StoredRecord(NamedTuple):
     """A record as read: its name, its KV version (the check-and-set value) and when that was written."""
 
     name: str
@@ -121,8 +119,7 @@ class StoredRecord:
     written_at: str
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """Public facts of a staged private version."""
 
     private_version: int
@@ -241,7 +238,7 @@ class Store:
     def write_note(self, name: str, note: Note, *, cas: int) -> None:
         """Leave the note. It is written after the private version that it tells of."""
         try:
-            self.vault.kv_write(self.layout.mount, self.layout.note(name), asdict(note), cas=cas)
+            self.vault.kv_write(self.layout.mount, self.layout.note(name), note._asdict(), cas=cas)
         except CheckAndSetError as exc:
             raise self._staging_conflict(name) from exc
 

@@ -10,13 +10,13 @@ Source of the rules: Apple, "Generating Tokens for API Requests", and the field 
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vault_asc.errors import TokenRequestError
 from vault_asc.secret import Secret, safe_text
 
 if TYPE_CHECKING:
-    from vault_asc.identity import Identity
+    from vault_asc.key.identity import Identity
 
 BACKDATE: Final = 60
 """Seconds by which `iat` lies in the past, so that a fast local clock is no reason for Apple to refuse."""
@@ -67,8 +67,7 @@ class TokenRequest:
         return self.lifetime - BACKDATE
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A minted token. Times are Unix seconds."""
 
     value: Secret

@@ -6,7 +6,7 @@ Not here: what the secrets mean (store), which policies exist (policy), how HTTP
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import hvac
 import requests
@@ -17,6 +17,7 @@ from vault_asc.errors import (
     ConflictError,
     NotFoundError,
     PermissionDeniedError,
+    VaultAscError,
     VaultError,
     VaultUnavailableError,
 )
@@ -25,7 +26,8 @@ from vault_asc.secret import Secret, safe_text
 Advice = Callable[[str, str], str | None]
 """Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
 
-_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded)
+_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
+_ANY_POLICY: Final = "use a token with one of the policies of `vault-asc policy list`"
 DEFAULT_MAX_VERSIONS: Final = 10  # what KV v2 keeps when neither the secret nor the mount says otherwise
 
 
@@ -65,8 +67,7 @@ class KvSecret:
     deletion_time: str = ""
 
 
-@dataclass(frozen=True)
-class KvVersion:
+class KvVersion(NamedTuple):
     """What the metadata says of one version."""
 
     created_time: str
@@ -79,8 +80,7 @@ class KvVersion:
         return not self.destroyed and not self.deletion_time
 
 
-@dataclass(frozen=True)
-class _Mount:
+class _Mount(NamedTuple):
     """A secrets engine as Vault describes it."""
 
     path: str
@@ -88,8 +88,7 @@ class _Mount:
     kv_version: str
 
 
-@dataclass(frozen=True)
-class KvMetadata:
+class KvMetadata(NamedTuple):
     """Versions of a secret without any of its values."""
 
     current_version: int
@@ -148,10 +147,10 @@ class Vault:
                 answer = self._json(self._client.adapter.get(f"/v1/{where}", params=params), where)
             except hvac_errors.InvalidPath as exc:
                 raise self._missing(mount, path, version, exc) from exc
-        data, meta = answer.get("data"), answer.get("metadata")
-        if not isinstance(data, dict) or not isinstance(meta, dict):
-            raise VaultError(f'the answer for "{where}" is no KV version 2 secret', hint=self._v2_hint(mount))
-        return KvSecret(data, int(meta["version"]), str(meta["created_time"]), str(meta.get("deletion_time") or ""))
+            data, meta = answer.get("data"), answer.get("metadata")
+            if not isinstance(data, dict) or not isinstance(meta, dict):
+                raise VaultError(f'the answer for "{where}" is no KV version 2 secret', hint=self._v2_hint(mount))
+            return KvSecret(data, int(meta["version"]), str(meta["created_time"]), str(meta.get("deletion_time") or ""))
 
     def kv_write(self, mount: str, path: str, data: Mapping[str, Any], *, cas: int) -> int:
         """Write the next version, provided that `cas` is the current one (0: never written). Returns its number.
@@ -171,17 +170,17 @@ class Vault:
                 data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
             except hvac_errors.InvalidPath:
                 return NO_METADATA
-        return KvMetadata(
-            int(data["current_version"]),
-            int(data.get("max_versions") or 0),
-            str(data.get("delete_version_after") or "0s"),
-            {
-                int(number): KvVersion(
-                    str(v["created_time"]), str(v.get("deletion_time") or ""), bool(v.get("destroyed"))
-                )
-                for number, v in (data.get("versions") or {}).items()
-            },
-        )
+            return KvMetadata(
+                int(data["current_version"]),
+                int(data.get("max_versions") or 0),
+                str(data.get("delete_version_after") or "0s"),
+                {
+                    int(number): KvVersion(
+                        str(v["created_time"]), str(v.get("deletion_time") or ""), bool(v.get("destroyed"))
+                    )
+                    for number, v in (data.get("versions") or {}).items()
+                },
+            )
 
     def kv_list(self, mount: str, path: str) -> list[str]:
         """Names directly under a path, without sub-folders; empty when there are none."""
@@ -191,7 +190,7 @@ class Vault:
                 data = self._json(self._client.adapter.list(f"/v1/{where}"), where)
             except hvac_errors.InvalidPath:
                 return []
-        return sorted(name for name in data.get("keys", []) if not name.endswith("/"))
+            return sorted(name for name in data.get("keys", []) if not name.endswith("/"))
 
     def kv_delete_all(self, mount: str, path: str) -> None:
         """Remove every version of a secret and its metadata, for good."""
@@ -204,7 +203,7 @@ class Vault:
         where = f"{mount}/config"
         with self._translated(where, "read"):
             data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
-        return int(data.get("max_versions") or 0), str(data.get("delete_version_after") or "0s")
+            return int(data.get("max_versions") or 0), str(data.get("delete_version_after") or "0s")
 
     def require_kv2(self, mount: str) -> None:
         """Refuse a mount that is missing or no KV v2: KV v1 would take a write to `data/...` without check-and-set."""
@@ -218,7 +217,9 @@ class Vault:
             what = (
                 f"KV version {found.kv_version}" if found.kind == "kv" else f'a secrets engine of type "{found.kind}"'
             )
-            raise VaultError(f'mount "{mount}" is {what}, nothing was written', hint=self._v2_hint(mount))
+            # Only KV can be upgraded in place.
+            hint = self._v2_hint(mount) if found.kind == "kv" else "name a KV version 2 mount in store.mount"
+            raise VaultError(f'mount "{mount}" is {what}, nothing was written', hint=hint)
 
     def read_any_kv(self, where: str) -> Mapping[str, Any]:
         """The data of a secret at `MOUNT/PATH`, KV of either version, for importing what already lies in Vault."""
@@ -261,6 +262,9 @@ class Vault:
         try:
             with self._translated(where, "read"):
                 data = self._json(self._client.adapter.get(f"/v1/{where}"), where)
+                found = _Mount(
+                    data["path"].strip("/"), data["type"], str((data.get("options") or {}).get("version", 1))
+                )
         except InvalidTokenError:
             raise
         except (PermissionDeniedError, NotFoundError) as exc:
@@ -268,10 +272,9 @@ class Vault:
             raise NotFoundError(
                 f'there is no mount at "{path}", or the token has no grant below it; nothing was written',
                 hint="see what is mounted (vault secrets list), mount KV (vault secrets enable -path=MOUNT -version=2 kv),"
-                " or use a token with one of the policies of `vault-asc policy list`",
+                f" or {self._advice(where, 'read') or _ANY_POLICY}",
             ) from exc
-        version = str((data.get("options") or {}).get("version", "1"))
-        return _Mount(str(data.get("path")).strip("/"), str(data.get("type")), version)
+        return found
 
     @staticmethod
     def _v2_hint(mount: str) -> str:
@@ -295,37 +298,36 @@ class Vault:
         """The `data` of an answer; hvac hands the bare response over when the body was no JSON."""
         if isinstance(answer, dict) and isinstance(answer.get("data"), dict):
             return dict(answer["data"])
-        raise VaultError(
-            f'the answer for "{where}" is not what Vault sends',
-            hint="check that the address is a Vault or OpenBao server",
-        )
+        raise _foreign(where)
 
     @contextmanager
     def _translated(self, path: str, capability: str, *, writing: bool = False) -> Iterator[None]:
         """Turn what hvac and requests raise into our tree; the one place that does."""
         try:
             yield
-        except hvac_errors.Forbidden as exc:
-            raise self._denied(path, capability, exc) from exc
-        except hvac_errors.InvalidPath as exc:
-            raise NotFoundError(f'nothing at "{path}" in Vault') from exc
-        except hvac_errors.BadGateway as exc:
-            # A proxy's words, not Vault's: the request may have got through.
-            raise (self._lost(path, "a proxy answered 502") if writing else self._unavailable(exc)) from exc
-        except _UNAVAILABLE as exc:
-            raise self._unavailable(exc) from exc
-        except hvac_errors.InvalidRequest as exc:
-            if "check-and-set" in _text(exc):
-                raise CheckAndSetError(f'"{path}" was changed by somebody else in the meantime') from exc
-            raise VaultError(f'Vault refused the request to "{path}": {_text(exc)}') from exc
         except hvac_errors.VaultError as exc:
-            raise VaultError(
-                f'Vault failed at "{path}": {_text(exc)}', hint="try again; the server's log says more"
-            ) from exc
+            raise self._refused(path, capability, exc, writing=writing) from exc
         except requests.RequestException as exc:
             if writing and http.was_sent(exc):
                 raise self._lost(path, http.explain(exc)) from exc
             raise self._unreachable(exc) from exc
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:  # JSON, but of another shape than Vault's
+            raise _foreign(path) from exc
+
+    def _refused(self, path: str, capability: str, exc: Any, *, writing: bool) -> VaultAscError:
+        """The error for an answer with an error status."""
+        if isinstance(exc, hvac_errors.Forbidden):
+            return self._denied(path, capability, exc)
+        if isinstance(exc, hvac_errors.InvalidPath):
+            return NotFoundError(f'nothing at "{path}" in Vault')
+        if isinstance(exc, hvac_errors.BadGateway) and writing:
+            return self._lost(path, "a proxy answered 502")  # its words, not Vault's: the request may have got through
+        if isinstance(exc, _UNAVAILABLE):
+            return self._unavailable(exc)
+        if isinstance(exc, hvac_errors.InvalidRequest) and "check-and-set" in _text(exc):
+            return CheckAndSetError(f'"{path}" was changed by somebody else in the meantime')
+        what = "refused the request to" if isinstance(exc, hvac_errors.InvalidRequest) else "failed at"
+        return VaultError(f'Vault {what} "{path}": {_text(exc)}', hint="try again; the server's log says more")
 
     @staticmethod
     def _lost(path: str, why: str) -> LostAnswerError:
@@ -343,7 +345,8 @@ class Vault:
                 hint="log in again (vault login), or name another token with --token-file",
             )
         return PermissionDeniedError(
-            f'permission denied: the token lacks "{capability}" on "{path}"', hint=self._advice(path, capability)
+            f'permission denied: the token lacks "{capability}" on "{path}"',
+            hint=self._advice(path, capability),
         )
 
     def _unavailable(self, exc: Any) -> VaultUnavailableError:
@@ -358,8 +361,26 @@ class Vault:
     def _unreachable(self, exc: requests.RequestException) -> VaultUnavailableError:
         return VaultUnavailableError(
             f"Vault at {self.address} cannot be reached: {http.explain(exc)}",
-            hint="check the address (vault.address, VAULT_ADDR, BAO_ADDR), that the server runs, and vault.ca_file",
+            hint=_call_hint(exc, self.address),
         )
+
+
+def _foreign(where: str) -> VaultError:
+    return VaultError(
+        f'the answer for "{where}" is not what Vault sends', hint="check that the address is a Vault or OpenBao server"
+    )
+
+
+def _call_hint(exc: requests.RequestException, address: str) -> str:
+    if address.startswith("unix://"):
+        return "check that the Agent runs, that its listener has this path, and that this user may open it"
+    if isinstance(exc, http.CertificateError):
+        return "name the CA of the server: vault.ca_file, VAULT_CACERT or BAO_CACERT"
+    if isinstance(exc, http.RedirectRefusedError):
+        return "redirects are not followed, they would carry the token elsewhere: use the address that it leads to"
+    if isinstance(exc, http.BadAnswerError | http.AnswerTooLargeError):
+        return "check that the address (vault.address, VAULT_ADDR, BAO_ADDR) is Vault's own, not a web page or a proxy"
+    return "check the address (vault.address, VAULT_ADDR, BAO_ADDR), that the server runs, and the network in between"
 
 
 def _text(exc: Any) -> str:

@@ -13,8 +13,8 @@ from tests.support import NAME, PREFIX, TEAM, key_id, lifecycle_on, mint, new_ke
 from tests.vaults import VaultUnderTest
 from vault_asc.custody import KeyTokenSource, TokenSource
 from vault_asc.errors import TokenRequestError, VaultAscError, VaultError
-from vault_asc.identity import ENTERPRISE, Identity, identity
-from vault_asc.key import PrivateKey
+from vault_asc.key.identity import ENTERPRISE, Identity, identity
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.store import Custody, State, Store, StoredRecord
 from vault_asc.tokens import TokenRequest

@@ -13,7 +13,7 @@ from tests import keys
 from tests.support import NAME, TEAM, key_id, lifecycle_on, mint, minted_with, new_key, team, verified
 from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError
-from vault_asc.key import PrivateKey
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
 from vault_asc.store import Note, Record, Store
 from vault_asc.tokens import Token

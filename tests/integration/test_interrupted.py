@@ -19,7 +19,7 @@ from tests.vaults import VaultUnderTest
 from vault_asc import http
 from vault_asc.clock import system_clock
 from vault_asc.errors import NotFoundError, TokenRequestError, VaultError
-from vault_asc.key import PrivateKey
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.store import Layout, State, Store
 from vault_asc.vault import Vault

@@ -16,8 +16,8 @@ from vault_asc.errors import (
     TokenRequestError,
     VaultError,
 )
-from vault_asc.identity import ENTERPRISE, Identity, identity
-from vault_asc.key import PrivateKey
+from vault_asc.key.identity import ENTERPRISE, Identity, identity
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.store import State
 

@@ -21,7 +21,7 @@ from tests.support import (
 )
 from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError, NotFoundError, VaultError
-from vault_asc.identity import identity
+from vault_asc.key.identity import identity
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.store import Custody, Note, Record, State, Store
 from vault_asc.vault import LostAnswerError, MissingVersionError
@@ -114,8 +114,8 @@ def test_note_comes_back_with_the_version_for_the_next_write(store: Store, root:
     assert store.note(NAME) == (None, 0)
     store.write_note(NAME, NOTE, cas=0)
     assert store.note(NAME) == (NOTE, 1)
-    store.write_note(NAME, replace(NOTE, private_version=5), cas=1)
-    assert store.note(NAME) == (replace(NOTE, private_version=5), 2)
+    store.write_note(NAME, NOTE._replace(private_version=5), cas=1)
+    assert store.note(NAME) == (NOTE._replace(private_version=5), 2)
 
     root("DELETE", f"{kv_mount}/data/{PREFIX}/staged/{NAME}")
     assert store.note(NAME) == (None, 2)
@@ -303,7 +303,7 @@ def test_conflict_on_the_private_part_says_who_and_when(store: Store) -> None:
         store.write_private(NAME, new_key(), keys.KEY_ID, cas=0)
     assert f"was written at {when} by somebody who has not left a note yet; the current key is" in caught.value.message
 
-    store.write_note(NAME, replace(NOTE, private_version=1), cas=0)
+    store.write_note(NAME, NOTE._replace(private_version=1), cas=0)
     with pytest.raises(ConflictError, match=f"was staged by ada at {NOTE.staged_at}; the current key is untouched"):
         store.write_private(NAME, new_key(), keys.KEY_ID, cas=0)
     with pytest.raises(ConflictError, match=f"was staged by ada at {NOTE.staged_at}; the current key is untouched"):

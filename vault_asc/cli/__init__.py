@@ -76,11 +76,9 @@ def run(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return report_interrupt()
     except SystemExit:  # click's way out, and its only one here, when nobody reads the output any more
-        return _CLOSED_PIPE
+        code = _CLOSED_PIPE
     except Exception as error:  # noqa: BLE001  # the last net: a bug must not print key material by traceback
-        if isinstance(error, OSError) and error.errno in _NO_OUTPUT:
-            return report(_no_output(error), debug=debug)
-        return report_bug(error, debug=debug)
+        return _unforeseen(error, debug=debug)
     return code if isinstance(code, int) else 0
 
 
@@ -90,6 +88,12 @@ def _usage(error: click.UsageError) -> ConfigError:
     text, _, near = error.format_message().replace("'", '"').rstrip(".").partition(" Did you mean ")
     message = text[:1].lower() + text[1:].rstrip(".")
     return ConfigError(message, hint=f"did you mean {near} See: {where} --help" if near else f"{where} --help")
+
+
+def _unforeseen(error: Exception, *, debug: bool) -> int:
+    if isinstance(error, OSError) and error.errno in _NO_OUTPUT:
+        return report(_no_output(error), debug=debug)
+    return report_bug(error, debug=debug)
 
 
 def _no_output(error: OSError) -> ConfigError:

@@ -12,14 +12,14 @@ from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import ConfigError, PermissionDeniedError
 
 if TYPE_CHECKING:
-    from vault_asc.identity import Identity
-    from vault_asc.key import PrivateKey
+    from vault_asc.key.identity import Identity
+    from vault_asc.key.private_key import PrivateKey
     from vault_asc.lifecycle import Change
     from vault_asc.store import Note, StoredRecord
     from vault_asc.vault import KvMetadata
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def key() -> None:
     """Import, rotate, roll back and remove App Store Connect API keys."""
 
@@ -57,36 +57,35 @@ def import_(
       vault-asc key import AuthKey_2X9R4HXF34.p8 prod --issuer-id 57246542-96fe-1a63-e053-0824d011072a
       vault-asc key import --from-vault secret/old/apple prod --key-id 2X9R4HXF34 --individual
     """
-    from vault_asc.identity import APP_STORE_CONNECT, ENTERPRISE, identity, resolve_key_id
+    from vault_asc.key.identity import APP_STORE_CONNECT, ENTERPRISE, identity, resolve_key_id
     from vault_asc.names import check_name
 
     if from_vault is not None and name is None:
         file, name = None, file
     if name is None or (file is None) == (from_vault is None):
         raise ConfigError(
-            "import needs one source and a name", hint="vault-asc key import FILE NAME, or --from-vault MOUNT/PATH NAME"
+            "import needs one source and a name",
+            hint="vault-asc key import FILE NAME, or vault-asc key import --from-vault MOUNT/PATH NAME",
         )
+    if field is not None and from_vault is None:
+        raise ConfigError("--field is for --from-vault", hint="leave --field away: a file holds one key")
     check_name(name)
-    lifecycle = connection.lifecycle(connection.config())
+    lifecycle = connection.lifecycle("key-admin", "registrar")
     if from_vault is not None:
         from vault_asc.legacy import read_from_kv
 
         found = read_from_kv(lifecycle.store.vault, from_vault, field)
-        private, key_id, issuer_id = found.key, key_id or found.key_id, issuer_id or found.issuer_id
-        who = identity(
-            key_id=resolve_key_id(key_id, None),
-            issuer_id=None if individual else issuer_id,
-            individual=individual,
-            audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
-        )
+        private, resolved = found.key, resolve_key_id(key_id or found.key_id, None, issuer_id)
+        # What lies beside the key is a help; what was typed is an order, and is refused when it contradicts itself.
+        issuer_id = issuer_id or (None if individual else found.issuer_id)
     else:
-        private, resolved = _read_key(str(file), key_id)
-        who = identity(
-            key_id=resolved,
-            issuer_id=issuer_id,
-            individual=individual,
-            audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
-        )
+        private, resolved = _read_key(str(file), key_id, issuer_id)
+    who = identity(
+        key_id=resolved,
+        issuer_id=issuer_id,
+        individual=individual,
+        audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
+    )
     _warn_unusual(who)
     change = lifecycle.import_key(name, private, who)
     _tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
@@ -100,7 +99,7 @@ def import_(
 def list_(*, as_json: bool, connection: Connection) -> None:
     """List the keys of the configured prefix; reads records only."""
     config = connection.config()
-    store = connection.store(config)
+    store = connection.store(config, "auditor")
     found = [store.read(name) for name in store.names()]
     if as_json:
         click.echo(json.dumps([_public(stored) for stored in found], indent=2))
@@ -117,7 +116,7 @@ def list_(*, as_json: bool, connection: Connection) -> None:
 @vault_options
 def show(*, name: str, as_json: bool, connection: Connection) -> None:
     """Show what is known of a key: its record, its versions, what is staged or was left half-done."""
-    store = connection.store(connection.config())
+    store = connection.store(connection.config(), "auditor")
     stored = store.read(_name(name))
     if as_json:
         click.echo(json.dumps(_public(stored), indent=2))
@@ -145,8 +144,8 @@ def check(*, name: str, connection: Connection) -> None:
     from vault_asc.custody import KeyTokenSource
     from vault_asc.tokens import TokenRequest
 
-    store = connection.store(connection.config())
-    minted = KeyTokenSource(store, _name(name), system_clock).token(TokenRequest())
+    store = connection.store(connection.config(), "minter", key=_name(name))
+    minted = KeyTokenSource(store, name, system_clock).token(TokenRequest())
     planned = store.private_metadata_or_none(name)
     if planned is not None and planned.delete_version_after not in {"", "0s"}:
         warn(f"versions of its private part are deleted after {planned.delete_version_after} (delete_version_after)")
@@ -168,7 +167,7 @@ def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -
     """
     _name(name)
     private, resolved = _read_key(file, key_id)
-    note = connection.lifecycle(connection.config()).stage(name, private, resolved)
+    note = connection.lifecycle("key-admin").stage(name, private, resolved)
     click.echo(f'staged version {note.private_version} of "{name}", key ID {note.key_id}')
     click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
 
@@ -179,8 +178,7 @@ def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -
 @vault_options
 def promote(*, name: str, fingerprint: str | None, connection: Connection) -> None:
     """Make the staged key of NAME current, for all consumers at once."""
-    before = connection.lifecycle(connection.config())
-    change = before.promote(_name(name), fingerprint)
+    change = connection.lifecycle("registrar").promote(_name(name), fingerprint)
     _tell(change, f'promoted "{name}"', f'"{name}" is that key already, nothing was changed')
     _old_key_hint(change)
 
@@ -197,7 +195,7 @@ def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) 
     """
     _name(name)
     private, resolved = _read_key(file, key_id)
-    change = connection.lifecycle(connection.config()).rotate(name, private, resolved)
+    change = connection.lifecycle("key-admin", "registrar").rotate(name, private, resolved)
     _tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
     _old_key_hint(change)
 
@@ -208,7 +206,7 @@ def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) 
 @vault_options
 def rollback(*, name: str, to: int | None, connection: Connection) -> None:
     """Go back to an earlier key of NAME. What was current becomes staged; no private key is read."""
-    change = connection.lifecycle(connection.config()).rollback(_name(name), to)
+    change = connection.lifecycle("registrar").rollback(_name(name), to)
     _tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
 
 
@@ -219,7 +217,7 @@ def disable(*, name: str, connection: Connection) -> None:
     """Refuse to mint from NAME until it is enabled again."""
     from vault_asc.store import State
 
-    change = connection.lifecycle(connection.config()).set_state(_name(name), State.DISABLED)
+    change = connection.lifecycle("registrar").set_state(_name(name), State.DISABLED)
     _tell(change, f'disabled "{name}"', f'"{name}" is disabled already')
 
 
@@ -230,7 +228,7 @@ def enable(*, name: str, connection: Connection) -> None:
     """Mint from NAME again."""
     from vault_asc.store import State
 
-    change = connection.lifecycle(connection.config()).set_state(_name(name), State.ENABLED)
+    change = connection.lifecycle("registrar").set_state(_name(name), State.ENABLED)
     _tell(change, f'enabled "{name}"', f'"{name}" is enabled already')
 
 
@@ -241,9 +239,9 @@ def enable(*, name: str, connection: Connection) -> None:
 def destroy(*, name: str, yes: bool, connection: Connection) -> None:
     """Remove a disabled key with all its versions from Vault, for good. Apple is not told: revoke it there."""
     _name(name)
-    if not yes and click.prompt(f'type "{name}" to destroy it with all its versions', err=True) != name:
-        raise ConfigError("that was another name, nothing was destroyed")
-    if connection.lifecycle(connection.config()).destroy(name):
+    if not yes:
+        _confirm(name)
+    if connection.lifecycle("break-glass", key=name).destroy(name):
         click.echo(f'destroyed "{name}"')
     else:
         click.echo(f'there is nothing of "{name}" to destroy')
@@ -258,21 +256,34 @@ def _name(name: str) -> str:
     return check_name(name)
 
 
-def _read_key(file: str, key_id: str | None) -> "tuple[PrivateKey, str]":
-    """The key of a file or of standard input, and its key ID."""
-    from vault_asc.identity import resolve_key_id
-    from vault_asc.key import parse_private_key
-    from vault_asc.keyfile import read_key_file, read_limited
+def _confirm(name: str) -> None:
+    click.echo(f'type "{name}" to destroy it with all its versions: ', err=True, nl=False)
+    typed = sys.stdin.readline() if sys.stdin else ""
+    if not (typed and sys.stdin.isatty()):
+        click.echo(err=True)  # no terminal has ended the line
+    if typed.strip() != name:
+        raise ConfigError(
+            "the name was not typed, nothing was destroyed", hint="repeat it and type the name, or add --yes"
+        )
+
+
+def _read_key(file: str, key_id: str | None, issuer_id: str | None = None) -> "tuple[PrivateKey, str]":
+    """The key of a file or of standard input, and its key ID; `issuer_id` only to tell when the two are swapped."""
+    from vault_asc.key.file import read_key_file, read_limited
+    from vault_asc.key.identity import resolve_key_id
+    from vault_asc.key.private_key import parse_private_key
 
     if file == "-":
+        if not sys.stdin:
+            raise ConfigError("standard input is closed", hint="name the .p8 file, or pipe it: ... - < FILE")
         data, filename = read_limited(sys.stdin.buffer), None
     else:
         data, filename = read_key_file(Path(file), warn), Path(file).name
-    return parse_private_key(data), resolve_key_id(key_id, filename)
+    return parse_private_key(data), resolve_key_id(key_id, filename, issuer_id)
 
 
 def _warn_unusual(who: "Identity") -> None:
-    from vault_asc.identity import usual_key_id
+    from vault_asc.key.identity import usual_key_id
 
     if not usual_key_id(who.key_id):
         warn(f'key ID "{who.key_id}" does not look like Apple\'s (10 capital letters and digits)')

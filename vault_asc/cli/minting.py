@@ -53,12 +53,11 @@ def mint(
     from vault_asc.tokens import TokenRequest
 
     check_name(name)
-    if min_remaining is not None and out is None:
-        raise ConfigError("--min-remaining needs a file", hint="add --out FILE")
+    _check_out(out, min_remaining)
     request = TokenRequest(parse_duration(lifetime, "--lifetime"), scope)
     least = None if min_remaining is None else parse_duration(min_remaining, "--min-remaining")
-    store = connection.store(connection.config())
-    if out is not None and least is not None and _still_good(out, least, store, name, request):
+    store = connection.store(connection.config(), "minter", key=name)
+    if out is not None and least is not None and _still_good(out, form, least, store, name, request):
         return
 
     from vault_asc.custody import KeyTokenSource
@@ -72,6 +71,16 @@ def mint(
     write_atomic(out, f"{text}\n".encode(), now=system_clock())
 
 
+def _check_out(out: Path | None, min_remaining: str | None) -> None:
+    if out is None:
+        if min_remaining is not None:
+            raise ConfigError("--min-remaining needs a file", hint="add --out FILE")
+        return
+    # The file is replaced, not written to: as root that would be the end of /dev/stdout.
+    if str(out) == "-" or out.absolute().parts[1:2] in {("dev",), ("proc",)}:
+        raise ConfigError(f'--out "{out}" is no file', hint="leave --out away to print the token")
+
+
 def _formatted(token: "Token", form: str) -> str:
     value = token.value.reveal()
     if form == "header":
@@ -82,10 +91,11 @@ def _formatted(token: "Token", form: str) -> str:
     return value
 
 
-def _still_good(out: Path, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
-    """Whether the file's token has `least` seconds left, the asked scope, and is of the key that is current."""
+def _still_good(out: Path, form: str, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
+    """Whether the file has that form and its token `least` seconds left, the asked scope and the current key."""
     from vault_asc.clock import system_clock
     from vault_asc.inspection import read_token_file
+    from vault_asc.store import State
 
     if least > request.usable_life:
         raise ConfigError(
@@ -95,8 +105,19 @@ def _still_good(out: Path, least: int, store: "Store", name: str, request: "Toke
     held = read_token_file(out)
     if held is None or held.scope != request.scope or held.remaining(system_clock()) < least:
         return False
+    if not _holds(out, _formatted(held, form)):
+        return False
     try:
-        return store.read(name).record.identity.key_id == held.key_id
+        record = store.read(name).record
     except VaultUnavailableError as error:
         warn(f"{error.message}; the token in {out} is still good and stays")
         return True
+    # A disabled key is refused by the mint that follows, in its own words.
+    return record.identity.key_id == held.key_id and record.state is State.ENABLED
+
+
+def _holds(out: Path, text: str) -> bool:
+    try:
+        return out.read_bytes() == f"{text}\n".encode()
+    except OSError:
+        return False

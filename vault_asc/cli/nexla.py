@@ -9,8 +9,8 @@ from vault_asc.cli.wiring import Connection, vault_options
 
 if TYPE_CHECKING:
     from vault_asc.config import Config
-    from vault_asc.credential_view import CredentialView
-    from vault_asc.discovery import Wanted
+    from vault_asc.nexla.credential_view import CredentialView
+    from vault_asc.nexla.discovery import Wanted
 
 
 @click.group(no_args_is_help=False)
@@ -29,7 +29,7 @@ def inspect(*, credential_id: int, account: str, connection: Connection) -> None
 
     Reads only, and never shows a value. Settings of a target with this credential are applied.
     """
-    from vault_asc.credential_view import describe
+    from vault_asc.nexla.credential_view import describe
 
     config = connection.config()
     client = connection.nexla(config, account, connection.vault(config))
@@ -48,8 +48,8 @@ def inspect(*, credential_id: int, account: str, connection: Connection) -> None
 
 
 def _wanted(config: "Config", credential_id: int, account: str) -> "Wanted":
-    from vault_asc.discovery import Wanted
-    from vault_asc.publisher import wanted_of
+    from vault_asc.nexla.discovery import Wanted
+    from vault_asc.nexla.publisher import wanted_of
 
     mine = (target for target in config.targets if (target.credential_id, target.nexla) == (credential_id, account))
     found = next(mine, None)

@@ -55,7 +55,9 @@ def push(
     states = StateDir(state_dir(config, os.environ))
     if tick_dir is not None and not dry_run:
         states.save_tick(system_clock())
-    made = Pass(states, tick_dir, if_due, dry_run, system_clock, lambda: connection.ports(config))
+    made = Pass(
+        states, tick_dir, only_due=if_due, dry=dry_run, clock=system_clock, ports=lambda: connection.ports(config)
+    )
     return _told(made.run(chosen), under_agent=tick_dir is not None)
 
 

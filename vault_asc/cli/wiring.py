@@ -5,9 +5,9 @@ Module level stays light; what needs hvac or requests is imported when it is bui
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.custody import Minted
     from vault_asc.lifecycle import Lifecycle
-    from vault_asc.nexla import NexlaClient
-    from vault_asc.rotation import Ports
+    from vault_asc.nexla.client import NexlaClient
+    from vault_asc.refreshing import Ports
     from vault_asc.secret import Secret
     from vault_asc.store import Store
     from vault_asc.vault import Vault
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _TOKEN_MAX: Final = 16 * 1024  # bytes; a token of Vault has some hundred at most
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """The options that every command takes which talks to Vault or reads the configuration."""
 
     config_file: Path | None
@@ -42,23 +41,24 @@ class Connection:
         config = load(self.config_file, os.environ)
         if self.address is None:
             return config
-        return replace(config, vault=replace(config.vault, address=check_address(self.address, "--address")))
+        return replace(config, vault=config.vault._replace(address=check_address(self.address, "--address")))
 
-    def vault(self, config: "Config") -> "Vault":
-        """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token."""
+    def vault(self, config: "Config", *policies: str, key: str | None = None) -> "Vault":
+        """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.
+
+        `policies` are the shipped policies that the command needs, for the hint of a denied call; `key` is for those of
+        one key.
+        """
         from vault_asc import http
         from vault_asc.names import is_unix
         from vault_asc.vault import Vault
 
         address = config.vault.address
-        store = config.store
 
         def advice(path: str, capability: str) -> str | None:
-            from vault_asc import policy  # only a denied call needs it
+            from vault_asc.cli.advice import Need, advise  # only a denied call needs it
 
-            refs = [account.service_key for account in config.nexla.values()]
-            service_keys = [(ref.mount, ref.path) for ref in refs]
-            return policy.needed(path, capability, mount=store.mount, prefix=store.prefix, service_keys=service_keys)
+            return advise(config, Need(policies, key), path, capability)
 
         return Vault(
             address,
@@ -68,28 +68,28 @@ class Connection:
             advice=advice,
         )
 
-    def store(self, config: "Config") -> "Store":
-        """The keys of the configured prefix."""
+    def store(self, config: "Config", *policies: str, key: str | None = None) -> "Store":
+        """The keys of the configured prefix; policies as for `vault`."""
         from vault_asc.store import Layout, Store
 
-        return Store(self.vault(config), Layout(config.store.mount, config.store.prefix))
+        return Store(self.vault(config, *policies, key=key), Layout(config.store.mount, config.store.prefix))
 
-    def lifecycle(self, config: "Config") -> "Lifecycle":
-        """The commands of key owners."""
+    def lifecycle(self, *policies: str, key: str | None = None) -> "Lifecycle":
+        """The commands of key owners, with the configuration; policies as for `vault`."""
         from vault_asc.clock import system_clock
         from vault_asc.lifecycle import Lifecycle
 
-        return Lifecycle(self.store(config), system_clock)
+        return Lifecycle(self.store(self.config(), *policies, key=key), system_clock)
 
     def ports(self, config: "Config") -> "Ports":
         """What a pass over targets needs: one Vault connection and, per Nexla account, one session."""
         from vault_asc.clock import system_clock
         from vault_asc.custody import KeyTokenSource
         from vault_asc.files import write_atomic
-        from vault_asc.publisher import NexlaPublisher
-        from vault_asc.rotation import Ports
+        from vault_asc.nexla.publisher import NexlaPublisher
+        from vault_asc.refreshing import Ports
 
-        store = self.store(config)
+        store = self.store(config, "agent")
 
         def mint(target: "Target") -> "Minted":
             return KeyTokenSource(store, target.key, system_clock).token(target.request)
@@ -106,7 +106,7 @@ class Connection:
         """A client of a Nexla account; its service key is read from Vault now."""
         from vault_asc import http
         from vault_asc.clock import system_clock
-        from vault_asc.nexla import LIMITS, RETRY_METHODS, NexlaClient
+        from vault_asc.nexla.client import LIMITS, RETRY_METHODS, NexlaClient
         from vault_asc.secret import Secret
 
         settings = config.account(account)
@@ -123,24 +123,40 @@ class Connection:
 
 def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
     """The Vault token: file of the option, VAULT_TOKEN, BAO_TOKEN, ~/.vault-token. Never from the command line."""
-    from vault_asc.secret import Secret
-
-    if file is None:
-        value = environ.get("VAULT_TOKEN") or environ.get("BAO_TOKEN")
-        if value:
-            return Secret(value.strip())
-    path = file or Path.home() / ".vault-token"
+    if file is not None:
+        return _token(_read_start(file), f'the token file "{file}"')
+    for name in ("VAULT_TOKEN", "BAO_TOKEN"):
+        if environ.get(name, "").strip():
+            return _token(environ[name], name)
     try:
-        with path.open("rb") as stream:
-            value = stream.read(_TOKEN_MAX).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        if file is not None:
-            raise ConfigError(f'token file "{file}" cannot be read', hint=f"ls -l {file}") from exc
-        value = ""
-    if not value or not value.isprintable():
+        saved = Path.home() / ".vault-token"
+        found = _read_start(saved) if saved.exists() else ""
+    except (OSError, RuntimeError):  # a home of somebody else, or a user ID that no user has
+        found = ""
+    if not found.strip():
         raise ConfigError(
             "no Vault token", hint="log in (vault login), set VAULT_TOKEN, or name a file with --token-file"
         )
+    return _token(found, f'"{saved}"')
+
+
+def _read_start(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_TOKEN_MAX).decode("latin-1")
+    except OSError as exc:
+        reason = os.strerror(exc.errno or 0).lower()
+        raise ConfigError(f'the token file "{file}" cannot be read: {reason}', hint=f"ls -l {file}") from exc
+
+
+def _token(text: str, where: str) -> "Secret":
+    """The token in a text; what no HTTP header can carry is no token."""
+    from vault_asc.secret import Secret
+
+    value = text.strip()
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        what = "is empty" if not value else "holds no Vault token, which is one line of ASCII without blanks"
+        raise ConfigError(f"{where} {what}", hint="log in again (vault login), or name another with --token-file")
     return Secret(value)
 
 

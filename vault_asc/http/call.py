@@ -6,14 +6,12 @@ variable reaches connection, socket and retry rule alike, also on a pooled conne
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault_asc.http.deadline import Deadline
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one call may cost.
 
     Attributes:
@@ -32,8 +30,7 @@ class Limits:
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "LIST"})
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """The rules of a session.
 
     Attributes:
@@ -49,7 +46,6 @@ class Policy:
     uniform: Callable[[float, float], float]
 
 
-@dataclass
 class Call:
     """One call: its rules, and how far it got.
 
@@ -63,13 +59,14 @@ class Call:
         pause: seconds before the next try.
     """
 
-    policy: Policy
-    endpoint: str
-    budget: float
-    deadline: Deadline
-    sent: bool = False
-    ever_sent: bool = False
-    pause: float = 0.0
+    def __init__(self, policy: Policy, endpoint: str, budget: float, deadline: Deadline) -> None:
+        self.policy = policy
+        self.endpoint = endpoint
+        self.budget = budget
+        self.deadline = deadline
+        self.sent = False
+        self.ever_sent = False
+        self.pause = 0.0
 
     def sending(self) -> None:
         """From now on the server may have got the request."""

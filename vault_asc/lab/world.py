@@ -9,21 +9,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from vault_asc.clock import system_clock
 from vault_asc.errors import VaultAscError
+from vault_asc.files import write_atomic
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.nexla import NexlaSimulator
 from vault_asc.lab.server import KV_MOUNT, BaoAgent, BaoServer
 from vault_asc.secret import Secret
+from vault_asc.tokens import BACKDATE
 
 ISSUER_ID: Final = "57246542-96fe-1a63-e053-0824d011072a"
 CREDENTIAL_ID: Final = 5001
+ONE_TARGET: Final[Mapping[str, int]] = MappingProxyType({"sales": CREDENTIAL_ID})
 SERVICE_KEY: Final = "lab-service-key"  # opens the simulator of this process and nothing else
 _COMMAND_TIMEOUT: Final = 60  # seconds
 
@@ -38,6 +43,8 @@ class World:
     Args:
         usable_life: seconds that tokens live, in place of 18 minutes.
         tick: seconds between two ticks of the Agent.
+        token_period: seconds that the Agent's own Vault token lives without being renewed, in place of an hour.
+        targets: names of targets and their credentials at Nexla; all of the key "prod".
         server: a server to use; one of its own without.
 
     Attributes:
@@ -45,7 +52,15 @@ class World:
         config_file: the `vault-asc.toml`.
     """
 
-    def __init__(self, *, usable_life: int = 1080, tick: int = 2, server: BaoServer | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        usable_life: int = 1080,
+        tick: int = 2,
+        token_period: int = 60,
+        targets: Mapping[str, int] = ONE_TARGET,
+        server: BaoServer | None = None,
+    ) -> None:
         self.server = server or BaoServer()
         self.apple = AppleSimulator()
         self.nexla = NexlaSimulator()
@@ -53,6 +68,8 @@ class World:
         self.config_file = self.dir / "vault-asc.toml"
         self.usable_life = usable_life
         self.tick = tick
+        self.token_period = token_period
+        self.targets = dict(targets)
 
     def __enter__(self) -> Self:
         try:
@@ -73,23 +90,32 @@ class World:
 
     def run(self, *words: str, token: Secret | None = None) -> subprocess.CompletedProcess[str]:
         """Run a vault-asc command with the configuration, as root of Vault unless a token is given."""
-        secret = self.server.root_token if token is None else token
+        with self.start(*words, token=token) as process:
+            try:
+                out, err = process.communicate(timeout=_COMMAND_TIMEOUT)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(self, *words: str, token: Secret | None = None) -> subprocess.Popen[str]:
+        """As `run`, without waiting for the end."""
         token_file = self.dir / "token"
-        token_file.touch(mode=0o600)
-        token_file.write_text(secret.reveal(), encoding="ascii")
+        secret = self.server.root_token if token is None else token
+        write_atomic(token_file, secret.reveal().encode(), now=system_clock())
         environ = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(self.dir),
             "VAULT_ASC_CONFIG": str(self.config_file),
         }
         options = ["--token-file", str(token_file)] if _takes_token(words) else []
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "vault_asc", *words, *options],
             env=environ,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_COMMAND_TIMEOUT,
-            check=False,
         )
 
     def must(self, *words: str) -> str:
@@ -125,7 +151,8 @@ class World:
 
     def _fill(self) -> None:
         self.nexla.add_service_key(SERVICE_KEY)
-        self.nexla.add_template_credential(credential_id=CREDENTIAL_ID, test_url=f"{self.apple.url}/v1/apps?limit=1")
+        for credential_id in self.targets.values():
+            self.nexla.add_template_credential(credential_id, test_url=f"{self.apple.url}/v1/apps?limit=1")
         self._write_config()
         root = self.server.root_token
         self.server.api(
@@ -134,7 +161,8 @@ class World:
         self.must("policy", "write", "agent")
         self.server.api("POST", "sys/auth/approle", {"type": "approle"}, token=root)
         role = "auth/approle/role/vault-asc"
-        settings = {"token_policies": ["asc-agent"], "token_no_default_policy": True, "token_period": "60s"}
+        period = f"{self.token_period}s"
+        settings = {"token_policies": ["asc-agent"], "token_no_default_policy": True, "token_period": period}
         self.server.api("POST", role, settings, token=root)
         role_id = self.server.api("GET", f"{role}/role-id", token=root)["data"]["role_id"]
         secret_id = self.server.api("POST", f"{role}/secret-id", {}, token=root)["data"]["secret_id"]
@@ -160,16 +188,21 @@ dir = {quoted(str(self.dir / "state"))}
 [nexla.default]
 api_url = {quoted(self.nexla.url)}
 service_key = {{ mount = "{KV_MOUNT}", path = "asc/nexla/default", field = "service_key" }}
-[[targets]]
-name = "sales"
-key = "prod"
-credential_id = {CREDENTIAL_ID}
-lifetime = "{self.usable_life + 60}s"
-scope = ["GET /v1/apps"]
-token_file = {quoted(str(self.dir / "sales.jwt"))}
-""",
+"""
+            + "".join(self._target(name, number) for name, number in self.targets.items()),
             encoding="utf-8",
         )
+
+    def _target(self, name: str, credential_id: int) -> str:
+        return f"""\
+[[targets]]
+name = "{name}"
+key = "prod"
+credential_id = {credential_id}
+lifetime = "{self.usable_life + BACKDATE}s"
+scope = ["GET /v1/apps"]
+token_file = {json.dumps(str(self.dir / f"{name}.jwt"))}
+"""
 
 
 def _takes_token(words: tuple[str, ...]) -> bool:

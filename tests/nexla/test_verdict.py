@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault_asc.lab.apple import answers
-from vault_asc.outcome import Outcome, Probe, judge, message_of, speaks_of_session, worth_another_try
+from vault_asc.nexla.verdict import judge, message_of, speaks_of_session, worth_another_try
+from vault_asc.outcome import Outcome, Probe
 
 APPLE_401 = answers.not_authorized().body.decode()
 APPLE_ROLE = answers.forbidden_role().body.decode()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests import bad_keys, keys
 from vault_asc.errors import PrivateKeyError
-from vault_asc.key import PrivateKey, parse_private_key
+from vault_asc.key.private_key import PrivateKey, parse_private_key
 
 MUTATED = ("PKCS#8", "as Apple writes it", "SEC 1", "base64 of the PEM", "literal backslash-n")
 
@@ -270,7 +270,7 @@ def test_arbitrary_der_is_refused(label: str, der: bytes) -> None:
 def test_worst_text_is_read_quickly() -> None:
     # Quadratic matching over 64 KiB would take minutes; the child is killed long before.
     code = (
-        "from vault_asc.key import parse_private_key\n"
+        "from vault_asc.key.private_key import parse_private_key\n"
         "from vault_asc.errors import PrivateKeyError\n"
         "for part in (b'-----BEGIN ', b'-----BEGIN A', b'\\\\', b'$(', b'{{', b'-----BEGIN PRIVATE KEY-----', b'=', b'A'):\n"
         "    try: parse_private_key(part * (65536 // len(part)))\n"

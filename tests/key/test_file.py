@@ -9,8 +9,8 @@ import pytest
 
 from tests import keys
 from vault_asc.errors import ConfigError, PrivateKeyError
-from vault_asc.keyfile import read_key_file, read_limited
-from vault_asc.pem import MAX_KEY_BYTES
+from vault_asc.key.file import read_key_file, read_limited
+from vault_asc.key.pem import MAX_KEY_BYTES
 
 AS_ROOT = os.geteuid() == 0
 

@@ -1,6 +1,6 @@
 """What is inside the DER of a private key, so that each thing that is wrong with it has a name.
 
-The `cryptography` package stays the judge of the key (see `vault_asc.key`): it says *no*, this says *why*, and catches
+The `cryptography` package stays the judge of the key (see `vault_asc.key.private_key`): it says *no*, this says *why*, and catches
 what some of its versions let pass (explicit parameters, a foreign public half). Sources: RFC 5208, RFC 5915, RFC 5480.
 """
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from vault_asc.errors import PrivateKeyError
-from vault_asc.pem import PKCS8, SEC1
-from vault_asc.wrong_keys import ORIGINAL, refusal
+from vault_asc.key.pem import PKCS8, SEC1
+from vault_asc.key.wrong_keys import ORIGINAL, refusal
 
 _INTEGER, _BITS, _OCTETS, _OID, _SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 _CONTEXT_0, _CONTEXT_1 = 0xA0, 0xA1

@@ -1,7 +1,7 @@
 """The client of Nexla's API: log in, read a credential, write it, probe it.
 
-It speaks HTTP and judges nothing: `vault_asc.discovery` and `vault_asc.credential_body` say what to write,
-`vault_asc.outcome` what a probe proves. Answers are read tolerantly; every field but `id` may be absent.
+It speaks HTTP and judges nothing: `vault_asc.nexla.discovery` and `vault_asc.nexla.credential_body` say what to write,
+`vault_asc.nexla.verdict` what a probe proves. Answers are read tolerantly; every field but `id` may be absent.
 
 Source: reference on the Nexla API, sections 2, 3 and 6. Not the official SDK: it follows redirects and `.netrc`, and
 fails on answers to writes that succeeded (section 2.3).
@@ -11,18 +11,19 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import requests
 
-from vault_asc import nexla_errors
-from vault_asc.auth_template import templates_in
 from vault_asc.clock import Clock
 from vault_asc.errors import NexlaError
 from vault_asc.http import Limits
-from vault_asc.nexla_errors import Action, Failure
-from vault_asc.outcome import Outcome, Probe, judge, speaks_of_session, worth_another_try
+from vault_asc.nexla import errors as nexla_errors
+from vault_asc.nexla.auth_template import templates_in
+from vault_asc.nexla.errors import Action, Failure
+from vault_asc.nexla.verdict import judge, speaks_of_session, worth_another_try
+from vault_asc.outcome import Outcome, Probe
 from vault_asc.secret import Secret
 
 RETRY_METHODS: Final = frozenset({"GET", "PUT", "POST"})
@@ -117,7 +118,7 @@ class NexlaClient:
             again = self._probed(credential_id, relogin=False)
             # A try that came to nothing does not take back what Apple said before.
             probe = probe if again.outcome is Outcome.UNPROVEN else again
-        return replace(probe, detail=f"{probe.detail} (asked {tries} times)") if worth_another_try(probe) else probe
+        return probe._replace(detail=f"{probe.detail} (asked {tries} times)") if worth_another_try(probe) else probe
 
     # -- one probe, and the templates ----------------------------------------------------------------------------
 

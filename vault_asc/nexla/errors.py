@@ -12,7 +12,7 @@ import requests
 
 from vault_asc import http
 from vault_asc.errors import NexlaError
-from vault_asc.outcome import message_of
+from vault_asc.nexla.verdict import message_of
 from vault_asc.secret import MASK, Secret, safe_text
 
 _REDACT_MIN: Final = 6  # characters; a shorter secret is none, and would mask half of every message

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vault_asc.config import Target
-from vault_asc.credential_body import put_body
-from vault_asc.discovery import Plan, Wanted, discover
-from vault_asc.nexla import NexlaClient
+from vault_asc.nexla.client import NexlaClient
+from vault_asc.nexla.credential_body import put_body
+from vault_asc.nexla.discovery import Plan, Wanted, discover
 from vault_asc.outcome import Probe
 from vault_asc.secret import Secret
 

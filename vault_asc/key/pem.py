@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from vault_asc.errors import PrivateKeyError
-from vault_asc.wrong_keys import ORIGINAL, label_refusal
+from vault_asc.key.wrong_keys import ORIGINAL, label_refusal
 
 MAX_KEY_BYTES: Final = 64 * 1024
 """No key file is longer; Apple's has 257 bytes."""

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from vault_asc.errors import PrivateKeyError
+from vault_asc.key.wrong_keys import ORIGINAL
 from vault_asc.secret import Secret
-from vault_asc.wrong_keys import ORIGINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vault_asc.der import EcKey
+    from vault_asc.key.der import EcKey
 
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (SEC 2, 2.4.2)
 _COORDINATE_BYTES: Final = 32
@@ -55,11 +55,11 @@ class PrivateKey:
 def parse_private_key(data: bytes) -> PrivateKey:
     """The key in the bytes of a .p8 file or of what a secret manager made of one.
 
-    Accepts PKCS#8 and SEC 1 PEM in every form that leaves no doubt (see `vault_asc.pem`). Refuses everything else with
+    Accepts PKCS#8 and SEC 1 PEM in every form that leaves no doubt (see `vault_asc.key.pem`). Refuses everything else with
     a `PrivateKeyError` whose message names the cause and holds nothing of the key.
     """
-    from vault_asc.der import read_ec_key
-    from vault_asc.pem import read_block
+    from vault_asc.key.der import read_ec_key
+    from vault_asc.key.pem import read_block
 
     label, der = read_block(data)
     parts = read_ec_key(label, der)

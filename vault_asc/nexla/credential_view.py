@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vault_asc.auth_template import Parameter, Template, template_in_use, templates_in
-from vault_asc.credential_body import missing_parameters
-from vault_asc.discovery import Plan, Wanted, discover, kind_of, vendor_of
 from vault_asc.errors import VaultAscError
+from vault_asc.nexla.auth_template import Parameter, Template, template_in_use, templates_in
+from vault_asc.nexla.credential_body import missing_parameters
+from vault_asc.nexla.discovery import Plan, Wanted, discover, kind_of, vendor_of
 from vault_asc.secret import safe_text
 
 

@@ -1,4 +1,4 @@
-"""Reads the bytes of a key file, and no more than a key file can have; what they mean is `vault_asc.key`'s business.
+"""Reads the bytes of a key file, and no more than a key file can have; what they mean is `vault_asc.key.private_key`'s business.
 
 Never blocks on a FIFO, never reads a device. A file that others can read is read all the same, with a warning.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from vault_asc.errors import ConfigError
-from vault_asc.pem import MAX_KEY_BYTES, check_size
+from vault_asc.key.pem import MAX_KEY_BYTES, check_size
 from vault_asc.secret import safe_text
 
 # O_NONBLOCK: opening a FIFO without a writer would wait for ever. O_NOCTTY: a terminal must not become ours.

@@ -88,10 +88,11 @@ def key_id_from_filename(name: str) -> str | None:
     return match[1] if match else None
 
 
-def resolve_key_id(option: str | None, filename: str | None) -> str:
+def resolve_key_id(option: str | None, filename: str | None, issuer_id: str | None = None) -> str:
     """The key ID from an option and the name of the key file: either is enough, both have to agree.
 
-    `PrivateKeyError` when they differ, when there is neither, or when the option is no key ID.
+    `PrivateKeyError` when they differ, when there is neither, or when the option is no key ID; `issuer_id` is only looked
+    at to say that the two are swapped.
     """
     named = key_id_from_filename(filename) if filename else None
     given = _bare(option or "")
@@ -99,6 +100,7 @@ def resolve_key_id(option: str | None, filename: str | None) -> str:
         raise _no_key_id(filename)
     if not given and named is not None:
         return named
+    _check_not_swapped(given, _bare(issuer_id or ""))
     _check_key_id(given)
     if named is not None and named != given:
         raise PrivateKeyError(

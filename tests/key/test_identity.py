@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests import keys
 from tests.keys import ISSUER_ID, KEY_ID, OTHER_KEY_ID
 from vault_asc.errors import PrivateKeyError
-from vault_asc.identity import (
+from vault_asc.key.identity import (
     APP_STORE_CONNECT,
     ENTERPRISE,
     Identity,
@@ -196,5 +196,5 @@ def test_key_ids_that_cannot_be_resolved(option: str | None, filename: str | Non
 
 def test_identity_and_keyfile_load_nothing_heavy() -> None:
     heavy = "{'cryptography', 'jwt', 'hvac', 'requests', 'urllib3', 'click', 'ssl'}"
-    code = f"import sys, vault_asc.identity, vault_asc.keyfile; sys.exit(bool({heavy} & sys.modules.keys()))"
+    code = f"import sys, vault_asc.key.identity, vault_asc.key.file; sys.exit(bool({heavy} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
 """Which field of a Nexla credential takes the token. Pure; nothing is written before this has answered.
 
 Never a guess between several: what is ambiguous is a `ConfigError` that lists the candidates and names the setting that
-decides. What is then sent is in `vault_asc.credential_body`.
+decides. What is then sent is in `vault_asc.nexla.credential_body`.
 
 Source: reference on the Nexla API, 4.4.
 """
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from vault_asc.auth_template import Parameter, Template, template_in_use, templates_in
 from vault_asc.errors import ConfigError, NexlaError
+from vault_asc.nexla.auth_template import Parameter, Template, template_in_use, templates_in
 from vault_asc.secret import safe_text
 
 Mode = Literal["auto", "template", "rest"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from vault_asc.auth_template import read_template, templates_in
-from vault_asc.credential_body import missing_parameters, put_body
-from vault_asc.credential_view import describe
-from vault_asc.discovery import Plan, Wanted, discover
 from vault_asc.errors import ConfigError, NexlaError
+from vault_asc.nexla.auth_template import read_template, templates_in
+from vault_asc.nexla.credential_body import missing_parameters, put_body
+from vault_asc.nexla.credential_view import describe
+from vault_asc.nexla.discovery import Plan, Wanted, discover
 from vault_asc.secret import Secret
 
 ID = 5001

@@ -9,9 +9,9 @@ Source: reference on the Nexla API, 3.3 and 4.1.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vault_asc.auth_template import templates_in
-from vault_asc.discovery import REST_TEST_URL, Plan, Wanted
 from vault_asc.errors import ConfigError
+from vault_asc.nexla.auth_template import templates_in
+from vault_asc.nexla.discovery import REST_TEST_URL, Plan, Wanted
 from vault_asc.secret import Secret, safe_text
 
 _REST_CREDENTIAL: Final[Mapping[str, str | bool]] = {

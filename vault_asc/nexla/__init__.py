@@ -1,0 +1,8 @@
+"""Nexla: where tokens go.
+
+client            the API: log in, read, write, probe
+discovery         which field takes the token;  auth_template: what a template shows
+credential_body   the complete body of the write;  credential_view: what a person may see before it
+verdict           what a probe's answer proves;  errors: what its other answers mean
+publisher         all of it for one target
+"""

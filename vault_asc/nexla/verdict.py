@@ -1,0 +1,202 @@
+"""What an answer to Nexla's probe proves about the token that was just written. Pure.
+
+Nexla relays what Apple said in ways that are not documented, so the texts of Apple count before any status, and what is
+not understood proves nothing. It does not repeat, wait or log in: `vault_asc.nexla.client` does.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vault_asc.outcome import Outcome, Probe
+from vault_asc.secret import safe_text
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """An answer reduced to what counts.
+
+    Attributes:
+        status: what Nexla's probe result says, else the HTTP status.
+        failed: whether the body itself, whatever the HTTP status, speaks of a failure.
+        pending: state of an unfinished probe; empty when it is finished.
+        text: what the failure may be recognised by.
+        message: the part of it that is for people.
+        own: whether Nexla speaks for itself, not for Apple.
+        odd: whether this is neither JSON nor a plain word, such as a proxy's page.
+    """
+
+    status: int
+    failed: bool = False
+    pending: str = ""
+    text: str = ""
+    message: str = ""
+    own: bool = False
+    odd: bool = False
+
+
+_AGREEMENT: Final = r"(?i)REQUIRED_AGREEMENTS_MISSING_OR_EXPIRED|agreement is missing or has expired|Access Unavailable"
+_ROLE: Final = r"(?i)\bFORBIDDEN_ERROR\b|does not allow this request|forbidden for security reasons"
+_APPLE_401: Final = r"(?i)\bNOT_AUTHORIZED\b|authentication credentials are missing or invalid|api-generating-tokens"
+# How a relay in between may put a 401 of Apple; looked for in the message alone, so that no ID is taken for a status.
+_SOME_401: Final = r"(?i)(?<![\w.:-])401(?![\w.:-])|\bunauthori[sz]ed\b|\bunauthenticated\b"
+
+_GOOD_WORDS: Final = frozenset({"ok", "success", "succeeded", "successful", "completed", "verified", "valid"})
+_PENDING_WORDS: Final = frozenset({"pending", "running", "queued", "cancelled", "canceled"})
+_OK: Final = range(200, 300)
+_ACCEPTED: Final = 202
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
+_PROBE_MISSING: Final = frozenset({404, 405})
+_SERVER_ERROR: Final = 500
+_NESTING_MAX: Final = 4  # results within results
+
+
+def judge(status: int, body: str) -> Probe:
+    """What one answer to the probe proves; for the last try of several.
+
+    REFUSED and an unexplained 401 deserve another try: see `worth_another_try` and `speaks_of_session`.
+
+    Args:
+        status: HTTP status.
+        body: the answer's text, may be empty or anything.
+    """
+    reading = _read(status, body)
+    if reading.pending:
+        return Probe(Outcome.UNPROVEN, f'nexla had not finished the probe: "{safe_text(reading.pending)}"')
+    if reading.status in _OK and not reading.failed:
+        return _of_success(reading)
+    return _of_apple(reading) or _of_status(reading)
+
+
+def worth_another_try(probe: Probe) -> bool:
+    """Whether Apple may change its mind: single 401s for good tokens are known (apple-tokens, section 2)."""
+    return probe.outcome is Outcome.REFUSED
+
+
+def speaks_of_session(status: int, body: str) -> bool:
+    """Whether a 401 may be Nexla's own, for the session, so that a login may help: unless it shows Apple's words."""
+    return status == _UNAUTHORIZED and not any(re.search(mark, body) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+
+
+def message_of(data: Any) -> str:
+    """The text for people in an error body of Nexla, in any of its known shapes; empty when there is none."""
+    if isinstance(data, str):
+        return data.strip()
+    if isinstance(data, list):
+        return next((text for text in map(message_of, data) if text), "")
+    if isinstance(data, dict):
+        keys = ("message", "error_description", "error", "detail", "errors", "title")
+        return next((text for text in (message_of(data.get(key)) for key in keys) if text), "")
+    return ""
+
+
+def _of_success(reading: _Reading) -> Probe:
+    if reading.odd:
+        return Probe(Outcome.UNPROVEN, "the answer to the probe is not one of nexla's: a page, or cut short")
+    return Probe(Outcome.LIVE, "nexla reached apple with the token")
+
+
+def _of_apple(reading: _Reading) -> Probe | None:
+    """What Apple's own words prove; None when there are none."""
+    if re.search(_AGREEMENT, reading.text):
+        return Probe(
+            Outcome.AGREEMENT,
+            "an agreement of the App Store Connect account is missing or has expired; the Account Holder has to accept"
+            " it, a new key does not help",
+        )
+    if re.search(_ROLE, reading.text):
+        return Probe(
+            Outcome.LIVE,
+            "apple accepts the token, but the key's role or the token's scope does not allow the test request",
+        )
+    if reading.own:
+        return None
+    if re.search(_APPLE_401, reading.text) or re.search(_SOME_401, reading.message):
+        return _refused(reading)
+    return None
+
+
+def _of_status(reading: _Reading) -> Probe:
+    said = f': "{safe_text(reading.message)}"' if reading.message else ""
+    if reading.status == _UNAUTHORIZED and reading.message and not reading.own:
+        return _refused(reading)
+    if reading.status == _UNAUTHORIZED:
+        text = f"nexla does not accept its own session for the probe{said}"
+    elif reading.status == _FORBIDDEN and not reading.message:
+        text = "nexla does not let the service key's user probe this credential"
+    elif reading.status in _PROBE_MISSING:
+        text = f"nexla offers no probe for this credential ({reading.status}){said}"
+    elif reading.status == _TOO_MANY:
+        text = f"too many requests (429), at nexla or at apple{said}"
+    elif reading.status >= _SERVER_ERROR:
+        text = f"the probe failed at nexla or behind it ({reading.status}){said}"
+    else:
+        text = f"the probe ended with {reading.status}{said}, which says nothing about the token"
+    return Probe(Outcome.UNPROVEN, text)
+
+
+def _refused(reading: _Reading) -> Probe:
+    return Probe(
+        Outcome.REFUSED,
+        f'apple does not accept the token: "{safe_text(reading.message or reading.text)}"; key revoked, IDs wrong, or'
+        " test request outside of the token's scope",
+    )
+
+
+def _read(status: int, body: str) -> _Reading:
+    text = body.strip()
+    if not text:
+        return _Reading(status)
+    data = _parsed(text)
+    if isinstance(data, dict):
+        return _of_object(status, data, text)
+    if status in _OK:
+        return _Reading(status, odd=text.startswith(("<", "{", "[", '"')) and data is None)
+    page = text.startswith("<")
+    return _Reading(status, text=text, message=message_of(data) if data is not None else "" if page else text)
+
+
+def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> _Reading:
+    said = data.get("status")
+    word = said.strip().lower() if isinstance(said, str) else ""
+    nested = data.get("response", data.get("result"))
+    if isinstance(nested, dict) and "status" in data and level < _NESTING_MAX:
+        inner = _of_object(status, nested, text, level + 1)
+        if inner.failed or word == "completed":
+            return inner
+    number = _number(said)
+    good = word in _GOOD_WORDS or (number in _OK if number is not None else False)
+    waiting = word in _PENDING_WORDS or (status == _ACCEPTED and not good)
+    complains = any(data.get(key) for key in ("error", "errors", "error_code")) or any(
+        data.get(key) is False for key in ("ok", "success")
+    )
+    strange = said is not None and not good and not waiting
+    message = message_of(data) or (word and not good and str(said)) or ""
+    # A success may carry Apple's data in `output`, where any word can occur: only its message is looked at.
+    marked = any(re.search(mark, message) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+    return _Reading(
+        status if number is None or number in _OK else number,
+        failed=complains or strange or marked,
+        pending=(word or "accepted") if waiting else "",
+        text=text,
+        message=message,
+        own="error_code" in data,
+    )
+
+
+def _number(status: object) -> int | None:
+    """The status in `401`, `"401"` and `"401 Unauthorized"`."""
+    if isinstance(status, int) and not isinstance(status, bool):
+        return status
+    found = re.match(r"\s*([1-5]\d\d)\b", status) if isinstance(status, str) else None
+    return int(found[1]) if found else None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,115 @@
+"""One attempt to keep one target fresh: mint, token file, PUT, probe, and the state that comes of it.
+
+It works on ports that are handed in, and ends in a state whatever happens. When an attempt is due is in `rotation`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from vault_asc.clock import Clock
+from vault_asc.config import Target
+from vault_asc.errors import NexlaError, NotFoundError, PermissionDeniedError, VaultAscError
+from vault_asc.outcome import Outcome, Probe
+from vault_asc.rotation import REFRESH_AT, TargetState, Tick, alarm_below, backoff
+
+if TYPE_CHECKING:
+    from vault_asc.custody import Minted
+    from vault_asc.secret import Secret
+
+_RETRY_PERMANENT: Final = 900.0  # seconds, for what only a person can mend
+_RETRY_GONE: Final = 60.0  # seconds; a Vault version that is gone does not come back by itself
+_PERMANENT_STATUS: Final = frozenset({400, 403, 404, 405, 409, 422})
+
+
+def retry_after(error: VaultAscError, name: str, failures: int, *, hurry: bool) -> float:
+    """Seconds until the next attempt after `error`; long for what only a person can mend."""
+    if isinstance(error, NexlaError) and not error.retryable and error.status in _PERMANENT_STATUS:
+        return _RETRY_PERMANENT
+    wait = backoff(name, failures, hurry=hurry)
+    return max(wait, _RETRY_GONE) if isinstance(error, NotFoundError | PermissionDeniedError) else wait
+
+
+class Publisher(Protocol):
+    """Where tokens go: Nexla."""
+
+    def publish(self, target: Target, token: "Secret", plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], Probe]:
+        """Write the token and prove it. Returns the plan that was used and what the proof says."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a pass needs from outside.
+
+    Attributes:
+        clock: the current moment.
+        mint: a token for a target; raises our errors.
+        write_token_file: writes the target's token file, if it has one.
+        publisher: Nexla.
+    """
+
+    clock: Clock
+    mint: "Callable[[Target], Minted]"
+    write_token_file: "Callable[[Target, Secret], None]"
+    publisher: Publisher
+
+
+def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports) -> TargetState:
+    """One attempt for one target. Every failure of ours ends in the state, never in an exception."""
+    started = ports.clock()
+    tried = replace(state, tried_at=started, tried_version=tick.version if tick else 0)
+    try:
+        minted = ports.mint(target)
+        file_error = _written_to_file(target, minted, ports)
+        plan, probe = ports.publisher.publish(target, minted.token.value, state.plan)
+    except VaultAscError as error:
+        return _failed(target, tried, error, ports.clock())
+    written = replace(
+        tried,
+        key=target.key,
+        key_id=minted.token.key_id,
+        started_at=started,
+        issued_at=minted.token.issued_at,
+        expires_at=minted.token.expires_at,
+        usable_life=target.request.usable_life,
+        record_version=minted.stored.version,
+        plan=plan,
+    )
+    if file_error is not None:
+        probe = probe._replace(detail=f"{probe.detail}; but {file_error.message}".removeprefix("; "))
+    return _proved(target, written, probe, ports.clock(), again=file_error is not None)
+
+
+def _written_to_file(target: Target, minted: "Minted", ports: Ports) -> VaultAscError | None:
+    """A full disk is no reason to let the token at Nexla die: the error is told, the push goes on."""
+    try:
+        ports.write_token_file(target, minted.token.value)
+    except VaultAscError as error:
+        return error
+    return None
+
+
+def _failed(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
+    failures = state.failures + 1
+    hurry = state.remaining(now) < alarm_below(state.usable_life or target.request.usable_life)
+    return replace(
+        state,
+        outcome=Outcome.NOT_WRITTEN,
+        detail=error.message if error.hint is None else f"{error.message} (hint: {error.hint})",
+        failures=failures,
+        next_try=now + retry_after(error, target.name, failures, hurry=hurry),
+    )
+
+
+def _proved(target: Target, state: TargetState, probe: Probe, now: float, *, again: bool) -> TargetState:
+    if probe.outcome is Outcome.LIVE and not again:
+        return replace(state, outcome=probe.outcome, detail=probe.detail, failures=0, next_try=0)
+    failures = state.failures + 1
+    # A missing agreement is mended by a person; the token is refreshed all the same, or it would die meanwhile.
+    wait = (
+        state.usable_life * REFRESH_AT
+        if probe.outcome is Outcome.AGREEMENT
+        else backoff(target.name, failures, hurry=False)
+    )
+    return replace(state, outcome=probe.outcome, detail=probe.detail, failures=failures, next_try=now + wait)
