@@ -1,6 +1,5 @@
 import json
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +134,11 @@ def test_the_state_directory_of_the_file_is_not_said_twice() -> None:
 
 def test_the_helper_gets_no_environment_no_token_and_only_absolute_paths() -> None:
     words = rendered(FULL, Exec(["/opt/venv/bin/python3", "-m", "vault_asc"], Path("/s")))["template"][0]["exec"][0]
-    assert words["command"][:6] == [
+    assert words["command"][:7] == [
         "/usr/bin/env",
         "-i",
         "PATH=/usr/bin:/bin",
+        "VAULT_NAMESPACE=team/a",
         "/opt/venv/bin/python3",
         "-m",
         "vault_asc",
@@ -163,9 +163,9 @@ def test_nothing_that_was_measured_to_hurt_is_in_it() -> None:
 
 def test_one_template_runs_the_push_and_one_per_key_does_not() -> None:
     targets = [
-        replace(FULL.targets[0], name=f"t{n}", key=key) for n, key in enumerate(["b", "a", "b", "c", "a"], start=1)
+        FULL.targets[0]._replace(name=f"t{n}", key=key) for n, key in enumerate(["b", "a", "b", "c", "a"], start=1)
     ]
-    templates = rendered(replace(FULL, targets=tuple(targets)))["template"]
+    templates = rendered(FULL._replace(targets=tuple(targets)))["template"]
     assert ["exec" in template for template in templates] == [True, False, False, False]
     assert [template["destination"] for template in templates] == [
         "/run/asc/tick",
@@ -177,7 +177,7 @@ def test_one_template_runs_the_push_and_one_per_key_does_not() -> None:
 
 
 def test_the_same_configuration_gives_the_same_text() -> None:
-    assert render(FULL, CALL) == render(replace(FULL, targets=FULL.targets[::-1]), CALL)
+    assert render(FULL, CALL) == render(FULL._replace(targets=FULL.targets[::-1]), CALL)
     assert render(FULL, CALL).endswith("}\n")
 
 
@@ -198,13 +198,13 @@ def test_awkward_values_are_refused_wherever_they_are(value: str) -> None:
     path = Path(value)
     agent = PLAIN.agent
     for config, call in [
-        (replace(PLAIN, path=path), CALL),
-        (replace(PLAIN, agent=agent._replace(dir=path)), CALL),
-        (replace(PLAIN, agent=agent._replace(role_id_file=path)), CALL),
-        (replace(PLAIN, agent=agent._replace(secret_id_file=path)), CALL),
-        (replace(PLAIN, vault=VaultSettings(ca_file=path)), CALL),
-        (replace(PLAIN, vault=VaultSettings(namespace=value)), CALL),
-        (replace(PLAIN, vault=VaultSettings(address=f"https://h{value}")), CALL),
+        (PLAIN._replace(path=path), CALL),
+        (PLAIN._replace(agent=agent._replace(dir=path)), CALL),
+        (PLAIN._replace(agent=agent._replace(role_id_file=path)), CALL),
+        (PLAIN._replace(agent=agent._replace(secret_id_file=path)), CALL),
+        (PLAIN._replace(vault=VaultSettings(ca_file=path)), CALL),
+        (PLAIN._replace(vault=VaultSettings(namespace=value)), CALL),
+        (PLAIN._replace(vault=VaultSettings(address=f"https://h{value}")), CALL),
         (PLAIN, Exec([value], Path("/s"))),
         (PLAIN, Exec(["/usr/bin/vault-asc", value], Path("/s"))),
         (PLAIN, Exec(["/usr/bin/vault-asc"], path)),
@@ -222,7 +222,7 @@ paths = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_character
 @given(paths)
 def test_any_path_arrives_as_it_is_or_is_refused(name: str) -> None:
     path = Path("/run") / f"{name}x"
-    config = replace(PLAIN, path=path, agent=AgentSettings(role_id_file=path))
+    config = PLAIN._replace(path=path, agent=AgentSettings(role_id_file=path))
     try:
         read = rendered(config)
     except ConfigError:
@@ -234,15 +234,15 @@ def test_any_path_arrives_as_it_is_or_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("value", ['/run/a"b', "/run/a\\b", "/run/a b", "/run/a'b", "/run/a#b", "/run/$a%b", "/run/ä"])
 def test_quotes_and_backslashes_are_no_way_out_of_a_string(value: str) -> None:
-    assert rendered(replace(PLAIN, path=Path(value)))["template"][0]["exec"][0]["command"][8] == f"--config={value}"
+    assert rendered(PLAIN._replace(path=Path(value)))["template"][0]["exec"][0]["command"][8] == f"--config={value}"
 
 
 @pytest.mark.parametrize(
     ("config", "call", "said"),
     [
-        (replace(PLAIN, path=None), CALL, "needs a configuration file"),
-        (replace(PLAIN, targets=()), CALL, "has no targets"),
-        (replace(PLAIN, vault=VaultSettings("unix:///run/other.sock")), CALL, "cannot log in through"),
+        (PLAIN._replace(path=None), CALL, "needs a configuration file"),
+        (PLAIN._replace(targets=()), CALL, "has no targets"),
+        (PLAIN._replace(vault=VaultSettings("unix:///run/other.sock")), CALL, "cannot log in through"),
         (PLAIN, Exec(["vault-asc"], Path("/s")), "no absolute command"),
         (PLAIN, Exec(["./vault-asc"], Path("/s")), "no absolute command"),
     ],
@@ -254,5 +254,5 @@ def test_what_cannot_work_is_refused(config: Config, call: Exec, said: str) -> N
 
 
 def test_a_store_of_a_team_is_read_at_its_own_path() -> None:
-    read = rendered(replace(PLAIN, store=StoreSettings("kv", "asc/team-b")))
+    read = rendered(PLAIN._replace(store=StoreSettings("kv", "asc/team-b")))
     assert read["template"][1]["contents"].startswith('{{ with secret "kv/data/asc/team-b/keys/prod" }}')

@@ -19,7 +19,7 @@ from vault_asc.state import StateDir
 
 
 def targets(*names: str) -> list[Target]:
-    return [replace(TARGET, name=name, credential_id=n) for n, name in enumerate(names, 1)]
+    return [TARGET._replace(name=name, credential_id=n) for n, name in enumerate(names, 1)]
 
 
 class Opened:
@@ -176,9 +176,10 @@ def test_ports_that_do_not_open_are_tried_once_and_every_target_is_told(states: 
     ports = Opened(world, ConfigError("no Vault token", hint="log in"))
     results = made(states, world, ports).run(targets("a", "b", "c"))
     assert ports.times == 1
-    assert [result.reason for result in results] == ["no attempt was possible"] * 3
     assert {str(result.error) for result in results} == {"no Vault token"}
-    assert [states.load(name) for name in "abc"] == [TargetState()] * 3
+    assert all(result.recorded for result in results)
+    assert {states.load(name).detail for name in "abc"} == {"no Vault token (hint: log in)"}
+    assert {states.load(name).failures for name in "abc"} == {1}
 
 
 def test_a_bug_in_opening_is_not_swallowed(states: StateDir) -> None:

@@ -176,7 +176,7 @@ def test_the_spread_is_fixed_bounded_and_even() -> None:
 @settings(max_examples=300, deadline=None)
 @given(names, st.booleans(), st.floats(0, 4000), st.integers(0, 12))
 def test_due_and_next_due_tell_the_same_and_due_stays_due(name: str, failed: bool, wait: float, failures: int) -> None:
-    target = replace(TARGET, name=name)
+    target = TARGET._replace(name=name)
     state = replace(FRESH, failures=failures, next_try=NOW + wait) if failed else FRESH
     at = next_due(target, state)
     assert due(target, state, None, at) is not None
@@ -323,7 +323,7 @@ def test_a_full_disk_does_not_keep_the_token_from_nexla() -> None:
 
 def test_the_lifetime_of_the_target_counts() -> None:
     world = World()
-    target = replace(TARGET, request=TokenRequest(lifetime=360))
+    target = TARGET._replace(request=TokenRequest(lifetime=360))
     state = refresh(target, TargetState(), None, world.ports())
     assert (state.usable_life, state.expires_at - int(NOW)) == (300, 300)
     assert NOW + 135 <= next_due(target, state) <= NOW + 165

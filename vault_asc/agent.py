@@ -118,6 +118,9 @@ def _tick(config: Config, call: Exec) -> str:
     environment = ["PATH=/usr/bin:/bin"]
     if config.state_dir is None:
         environment.append(f"STATE_DIRECTORY={call.state_dir}")
+    if config.vault.namespace:
+        # It may come from the environment of whoever printed this; the emptied one would lose it.
+        environment.append(f"VAULT_NAMESPACE={config.vault.namespace}")
     argv = [
         "/usr/bin/env",
         "-i",

@@ -7,8 +7,8 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from vault_asc.clock import parse_duration
@@ -79,28 +79,28 @@ class NexlaSettings(NamedTuple):
 _VAULT: Final = VaultSettings()
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_REQUEST: Final = TokenRequest()
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """One Nexla credential to keep fresh, from which key and how."""
 
     name: str
     key: str
     credential_id: int
-    request: TokenRequest = field(default_factory=TokenRequest)
+    request: TokenRequest = _REQUEST
     nexla: str = "default"
     mode: Mode = "auto"
     vendor: str = "appstore_api"
     auth_template: str | None = None
     token_field: str | None = None
     token_prefix: str = "auto"  # noqa: S105  # how the token is written, not a token
-    extra_fields: Mapping[str, Any] = field(default_factory=dict)
+    extra_fields: Mapping[str, Any] = _NOTHING
     token_file: Path | None = None
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """The whole configuration. `path` is the file it came from, None when there was none."""
 
     path: Path | None = None
@@ -108,7 +108,7 @@ class Config:
     store: StoreSettings = _STORE
     agent: AgentSettings = _AGENT
     state_dir: Path | None = None
-    nexla: Mapping[str, NexlaSettings] = field(default_factory=dict)
+    nexla: Mapping[str, NexlaSettings] = _NOTHING
     targets: tuple[Target, ...] = ()
 
     def target(self, name: str) -> Target:
@@ -269,12 +269,12 @@ def _target(table: Table) -> Target:
         key=check_name(table.required("key", str)),
         credential_id=table.required("credential_id", int),
         request=_request(table, name),
-        nexla=check_name(table.take("nexla", str, Target.nexla), "nexla account"),
+        nexla=check_name(table.take("nexla", str, "default"), "nexla account"),
         mode=mode,
-        vendor=table.take("vendor", str, Target.vendor),
+        vendor=table.take("vendor", str, "appstore_api"),
         auth_template=table.take("auth_template", str, None),
         token_field=table.take("token_field", str, None),
-        token_prefix=table.take("token_prefix", str, Target.token_prefix),
+        token_prefix=table.take("token_prefix", str, "auto"),
         extra_fields=table.json("extra_fields"),
         token_file=table.path("token_file"),
     )
@@ -295,22 +295,33 @@ def _request(table: Table, target: str) -> TokenRequest:
 
 def _check_whole(config: Config) -> None:
     """What only shows when all parts are there."""
-    for name, count in Counter(target.name for target in config.targets).items():
-        if count > 1:
-            raise ConfigError(f'target "{name}" is there twice', hint="give each target a name of its own")
+    _check_unique("target", [f'"{target.name}"' for target in config.targets])
+    _check_unique("credential", [f"{target.credential_id} of {target.nexla}" for target in config.targets])
+    _check_unique("token_file", [f'"{target.token_file}"' for target in config.targets if target.token_file])
     for target in config.targets:
-        if target.credential_id < 1:
-            raise ConfigError(
-                f'credential_id {target.credential_id} of target "{target.name}" is not possible',
-                hint="Nexla shows the number in the credential's address",
-            )
-        if target.nexla not in config.nexla:
-            raise ConfigError(
-                f'target "{target.name}" names the Nexla account "{target.nexla}", which is not configured',
-                hint=f"add [nexla.{target.nexla}] with api_url and service_key",
-            )
-        if target.token_prefix not in {"auto", "", "Bearer "}:
-            raise ConfigError(
-                f'token_prefix {target.token_prefix!r} of target "{target.name}" is unknown',
-                hint='use "auto", "" or "Bearer "',
-            )
+        _check_target(target, config)
+
+
+def _check_unique(what: str, values: list[str]) -> None:
+    """Two targets that write to one place would overwrite each other's tokens for ever."""
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ConfigError(f"{what} {value} is there twice", hint=f"give each target a {what} of its own")
+
+
+def _check_target(target: Target, config: Config) -> None:
+    if target.credential_id < 1:
+        raise ConfigError(
+            f'credential_id {target.credential_id} of target "{target.name}" is not possible',
+            hint="Nexla shows the number in the credential's address",
+        )
+    if target.nexla not in config.nexla:
+        raise ConfigError(
+            f'target "{target.name}" names the Nexla account "{target.nexla}", which is not configured',
+            hint=f"add [nexla.{target.nexla}] with api_url and service_key",
+        )
+    if target.token_prefix not in {"auto", "", "Bearer "}:
+        raise ConfigError(
+            f'token_prefix {target.token_prefix!r} of target "{target.name}" is unknown',
+            hint='use "auto", "" or "Bearer "',
+        )

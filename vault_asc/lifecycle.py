@@ -104,7 +104,7 @@ class Lifecycle:
     def _promote(self, stored: StoredRecord, note: Note) -> Change:
         return self._replace(
             stored,
-            identity=replace(stored.record.identity, key_id=note.key_id),
+            identity=stored.record.identity._replace(key_id=note.key_id),
             spki_sha256=note.spki_sha256,
             private_version=note.private_version,
             imported_at=note.staged_at,

@@ -3,6 +3,7 @@
 What a target needs is in `rotation`; this module adds order, locks, state files and the clock's end.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -30,12 +31,14 @@ class Result(NamedTuple):
         reason: why it was due, or why nothing was done.
         state: its state afterwards; None when nothing was done.
         error: set when the attempt could not even be made or recorded.
+        recorded: whether the state file tells of it.
     """
 
     target: Target
     reason: str
     state: TargetState | None = None
     error: VaultAscError | None = None
+    recorded: bool = False
 
 
 class Pass:
@@ -66,10 +69,12 @@ class Pass:
         self.dry = dry
         self.clock = clock
         self.ports = ports
+        self._end = 0.0
 
     def run(self, targets: Sequence[Target]) -> list[Result]:
         """Make the pass; one result per target, in the order of work."""
         end = self.clock() + DEADLINE
+        self._end = time.monotonic() + DEADLINE
         opened: list[Ports | VaultAscError] = []
         results = []
         for target in self._by_expiry(targets):
@@ -106,17 +111,28 @@ class Pass:
         if not opened:
             opened.append(self._open())
         ports = opened[0]
-        if isinstance(ports, VaultAscError):
-            raise ports
-        from vault_asc.refreshing import refresh  # a pass with nothing due does without
-
-        tick = read_tick(self.ticks, target.key) if self.ticks else None
-        after = refresh(target, state, tick, ports)
+        self.states.begin(target.name, self.clock())
+        after = self._attempt(target, state, ports)
+        error = ports if isinstance(ports, VaultAscError) else None
         try:
             self.states.save(target.name, after, self.clock())
-        except VaultAscError as error:
-            return Result(target, reason, after, error)
-        return Result(target, reason, after)
+        except VaultAscError as unsaved:
+            return Result(target, reason, after, unsaved)
+        finally:
+            self.states.end(target.name)
+        return Result(target, reason, after, error, recorded=True)
+
+    def _attempt(self, target: Target, state: TargetState, ports: "Ports | VaultAscError") -> TargetState:
+        """One attempt, all calls of which end with the pass, however slowly the servers answer."""
+        from vault_asc.refreshing import failed, refresh  # a pass with nothing due does without
+
+        if isinstance(ports, VaultAscError):
+            return failed(target, state, ports, self.clock())
+        from vault_asc.http import Deadline, within
+
+        tick = read_tick(self.ticks, target.key) if self.ticks else None
+        with within(Deadline(self._end)):
+            return refresh(target, state, tick, ports)
 
     def _open(self) -> "Ports | VaultAscError":
         """The ports, or why there are none: what fails for one target of a pass fails for all."""

@@ -64,7 +64,7 @@ def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports)
         file_error = _written_to_file(target, minted, ports)
         plan, probe = ports.publisher.publish(target, minted.token.value, state.plan)
     except VaultAscError as error:
-        return _failed(target, tried, error, ports.clock())
+        return failed(target, tried, error, ports.clock())
     written = replace(
         tried,
         key=target.key,
@@ -90,7 +90,8 @@ def _written_to_file(target: Target, minted: "Minted", ports: Ports) -> VaultAsc
     return None
 
 
-def _failed(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
+def failed(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
+    """The state after an attempt that ended in `error` before anything was written to Nexla."""
     failures = state.failures + 1
     hurry = state.remaining(now) < alarm_below(state.usable_life or target.request.usable_life)
     return replace(

@@ -57,8 +57,23 @@ class StateDir:
     def lock(self, target: str) -> Iterator[None]:
         """Hold a target for the time of one attempt; `BusyError` when another process does."""
         make_private_dir(self._file(target).parent)
-        with locked(self._file(target).with_suffix(".lock")):
+        with locked(self._lock_file(target)):
             yield
+
+    def begin(self, target: str, now: float) -> None:
+        """Note in the lock file that an attempt begins, so that one which is killed leaves a trace."""
+        with contextlib.suppress(OSError):  # a full disk: the attempt counts, not its trace
+            self._lock_file(target).write_bytes(_dump({"began": now}))
+
+    def end(self, target: str) -> None:
+        """Take the note away: the attempt has ended, whatever came of it."""
+        with contextlib.suppress(OSError):
+            os.truncate(self._lock_file(target), 0)
+
+    def unended(self, target: str) -> float:
+        """When the attempt began that has not ended: it runs or was killed. Unix seconds; 0 when there is none."""
+        value = _read_json(self._lock_file(target)).get("began")
+        return float(value) if _is_moment(value) else 0
 
     def last_tick(self) -> float:
         """When the Agent last called, in Unix seconds; 0 when it never did."""
@@ -72,6 +87,9 @@ class StateDir:
 
     def _file(self, target: str) -> Path:
         return self.path / "targets" / f"{target}.json"
+
+    def _lock_file(self, target: str) -> Path:
+        return self.path / "targets" / f"{target}.lock"
 
 
 def read_tick(directory: Path, key: str) -> Tick | None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +165,6 @@ def user(
 
 
 @pytest.fixture
-def environment(user: User) -> Iterator[dict[str, str]]:
+def environment(user: User) -> dict[str, str]:
     """The environment of a child process that is this user."""
     return {"PATH": os.environ["PATH"], "HOME": str(user.home), "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,4 +1,3 @@
-import json
 import re
 
 import pytest
@@ -350,8 +349,3 @@ def test_nothing_to_take_from_vault(user: User, root: Root) -> None:
     assert "there is no mount at" in unmounted.error
     engine = user.fails(4, "key", "import", "--from-vault", "sys/apple", "prod")
     assert "not KV" in engine.error
-
-
-def test_what_commands_print_is_not_what_others_wrote_in_json(user: User) -> None:
-    user.imports()
-    assert json.loads(user.does("key", "show", "--json", "prod").out)["name"] == "prod"

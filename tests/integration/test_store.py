@@ -99,7 +99,7 @@ def test_three_secrets_hold_what_the_design_says_and_nothing_else(keeper: Lifecy
     assert list(note) == ["key_id", "private_version", "spki_sha256", "staged_at", "staged_by"]
     for public in (record, note):
         assert "PRIVATE" not in str(public)
-    assert "issuer_id" not in replace(RECORD, identity=replace(TEAM, issuer_id=None)).dump()
+    assert "issuer_id" not in replace(RECORD, identity=TEAM._replace(issuer_id=None)).dump()
 
 
 def test_names_are_those_of_records(store: Store) -> None:

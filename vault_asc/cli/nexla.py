@@ -64,5 +64,12 @@ def _facts(view: "CredentialView") -> list[tuple[str, str]]:
         ("vendor", f"{view.vendor} ({view.vendor_id})" if view.vendor else "none (generic credential)"),
         ("mode", plan.mode if plan is not None else "undecided"),
         ("token goes to", chosen),
-        ("still missing", ", ".join(view.missing) or "nothing"),
+        ("still missing", _missing(view)),
     ]
+
+
+def _missing(view: "CredentialView") -> str:
+    if not view.missing:
+        return "unknown" if view.plan is None else "nothing"
+    fields = ", ".join(f'{name} = "..."' for name in view.missing)
+    return f"{', '.join(view.missing)}; write into the target: extra_fields = {{ {fields} }}"

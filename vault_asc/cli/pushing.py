@@ -7,7 +7,7 @@ import click
 
 from vault_asc.cli.output import report, warn
 from vault_asc.cli.wiring import Connection, vault_options
-from vault_asc.errors import BusyError, ConfigError, SomeTargetsFailedError, TargetError
+from vault_asc.errors import BusyError, ConfigError, SomeTargetsFailedError, TargetError, VaultAscError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.push import Result
     from vault_asc.rotation import TargetState
+    from vault_asc.state import StateDir
 
 
 @click.command()
@@ -54,7 +55,7 @@ def push(
     chosen = _chosen(config, targets, all_targets=all_targets)
     states = StateDir(state_dir(config, os.environ))
     if tick_dir is not None and not dry_run:
-        states.save_tick(system_clock())
+        _note_tick(states)
     made = Pass(
         states, tick_dir, only_due=if_due, dry=dry_run, clock=system_clock, ports=lambda: connection.ports(config)
     )
@@ -71,6 +72,16 @@ def _chosen(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "
     return config.targets if all_targets else [config.target(name) for name in dict.fromkeys(names)]
 
 
+def _note_tick(states: "StateDir") -> None:
+    """Remember that the Agent called. A full disk is told, but is no reason to let tokens die."""
+    from vault_asc.clock import system_clock
+
+    try:
+        states.save_tick(system_clock())
+    except VaultAscError as error:
+        report(error, debug=False)
+
+
 def _told(results: "list[Result]", *, under_agent: bool) -> int:
     """Print one line per target, and give the exit code of the pass."""
     failed = [result for result in results if _failed(result)]
@@ -80,15 +91,16 @@ def _told(results: "list[Result]", *, under_agent: bool) -> int:
             report(result.error, debug=False)
         else:
             click.echo(_line(result), err=result in failed)
-    unrecorded = [result.error for result in failed if result.error is not None]
     if under_agent:
         # Whoever holds a target's lock records its outcome.
-        return next((error.exit_code for error in unrecorded if not isinstance(error, BusyError)), 0)
+        lost = [r.error for r in failed if r.error and not r.recorded and not isinstance(r.error, BusyError)]
+        return lost[0].exit_code if lost else 0
     if not failed:
         return 0
     if len(failed) < len(results):
         return SomeTargetsFailedError.exit_code
-    return unrecorded[0].exit_code if len(unrecorded) == len(failed) else TargetError.exit_code
+    errors = [result.error for result in failed if result.error]
+    return errors[0].exit_code if len(errors) == len(failed) else TargetError.exit_code
 
 
 def _failed(result: "Result") -> bool:

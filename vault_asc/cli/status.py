@@ -31,7 +31,10 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
     config = connection.config()
     states = StateDir(state_dir(config, os.environ))
     now = system_clock()
-    rows = [_describe(target, states.load(target.name), now) for target in config.targets]
+    rows = [
+        _describe(target, states.load(target.name), now) | {"attempt_began": states.unended(target.name) or None}
+        for target in config.targets
+    ]
     agent = _agent(config, states.last_tick(), now)
     if as_json:
         click.echo(json.dumps({"targets": rows, "agent": agent}, indent=2))
@@ -80,10 +83,18 @@ def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float) -> Non
     for row in rows:
         if row["detail"]:
             click.echo(f"  {row['target']}: {row['detail']}")
+        if row["attempt_began"] is not None:
+            click.echo(
+                f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
+                " ended: it runs, or it was killed, and the next tick repeats it"
+            )
     if agent["last_tick"] is None:
         click.echo("the Agent has never ticked here")
     elif agent["stopped"]:
-        click.echo(f"the Agent has stopped ticking: last tick {format_duration(now - agent['last_tick'])} ago")
+        click.echo(
+            f"the Agent has stopped ticking: last tick {format_duration(now - agent['last_tick'])} ago; it is dead, or"
+            " has no Vault to ask (sealed, unreachable, login refused): its log tells"
+        )
     else:
         click.echo(f"the Agent ticked {format_duration(now - agent['last_tick'])} ago")
 

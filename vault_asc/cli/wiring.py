@@ -5,7 +5,6 @@ Module level stays light; what needs hvac or requests is imported when it is bui
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -41,7 +40,7 @@ class Connection(NamedTuple):
         config = load(self.config_file, os.environ)
         if self.address is None:
             return config
-        return replace(config, vault=config.vault._replace(address=check_address(self.address, "--address")))
+        return config._replace(vault=config.vault._replace(address=check_address(self.address, "--address")))
 
     def vault(self, config: "Config", *policies: str, key: str | None = None) -> "Vault":
         """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.

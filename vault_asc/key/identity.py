@@ -5,10 +5,9 @@ messages, unless they are so long that somebody may have pasted the key itself.
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from vault_asc.errors import PrivateKeyError
 from vault_asc.secret import safe_text
@@ -35,8 +34,7 @@ class KeyType(StrEnum):
     INDIVIDUAL = "individual"
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """What a token says about its key; made by `identity()`, which checks it.
 
     Attributes:

@@ -1,0 +1,586 @@
+"""Every command on success, and what can go wrong with it, by hand of a real server: one scene each.
+
+`test_errors` looks at what the user reads, `test_secrets` at what must not be there.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests import keys
+from tests.cli.conftest import NEW_ID, OLD_ID, Done, User
+from tests.conftest import NO_RIGHTS, Root, TokenWith
+from tests.fault_server import FaultServer
+from tests.support import LOSE_ANSWER, Answer, Wire
+from vault_asc.files import locked
+from vault_asc.lab.apple import AppleSimulator
+from vault_asc.lab.nexla import NexlaSimulator
+from vault_asc.secret import Secret
+
+ISSUER = ("--issuer-id", keys.ISSUER_ID)
+SERVICE_KEY = "tUe7-sentinel-of-the-nexla-service-key-Qx3"
+
+
+@dataclass
+class Stage:
+    """A user, the servers around, and what is planted in them. Parts that a scene does not need are not built."""
+
+    user: User
+    root: Root
+    token_with: TokenWith
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def wire(self) -> Wire:
+        """Between the user and Vault from the first look at it."""
+        wire = self.stack.enter_context(Wire(self.user.server.address))
+        self.user.configure(self.targets, address=wire.address)
+        return wire
+
+    @cached_property
+    def hostile(self) -> FaultServer:
+        return self.stack.enter_context(FaultServer())
+
+    @cached_property
+    def apple(self) -> AppleSimulator:
+        return self.stack.enter_context(AppleSimulator())
+
+    @cached_property
+    def nexla(self) -> NexlaSimulator:
+        """With a credential that leads to Apple, and its service key in Vault."""
+        nexla = self.stack.enter_context(NexlaSimulator())
+        nexla.add_service_key(SERVICE_KEY)
+        nexla.add_template_credential(test_url=f"{self.apple.url}/v1/apps?limit=1")
+        self.put("asc/nexla/default", {"service_key": SERVICE_KEY})
+        return nexla
+
+    @property
+    def targets(self) -> str:
+        if "nexla" not in self.__dict__:
+            return ""
+        ref = f'{{ mount = "{self.user.mount}", path = "asc/nexla/default" }}'
+        return f'[nexla.default]\napi_url = "{self.nexla.url}"\nservice_key = {ref}\n' + "".join(
+            f'[[targets]]\nname = "{name}"\nkey = "{key}"\ncredential_id = {number}\ntoken_file = "{file}"\n'
+            for name, key, number, file in (
+                ("sales", "prod", 5001, self.user.home / "sales.jwt"),
+                ("other", "prod", 5002, self.user.home / "other.jwt"),
+            )
+        )
+
+    def put(self, path: str, data: dict[str, Any]) -> None:
+        self.root("POST", f"{self.user.mount}/data/{path}", {"data": data})
+
+    def key(self, name: str = "prod") -> Path:
+        file = self.user.imports(name)
+        if "apple" in self.__dict__:
+            self.apple.add_key(OLD_ID, keys.public_pem(file.read_bytes()), issuer_id=keys.ISSUER_ID)
+        return file
+
+    def pushed(self) -> None:
+        """A configuration with targets, a key that Apple knows."""
+        assert self.nexla
+        self.key()
+        self.user.configure(self.targets)
+
+
+Setup = Callable[[Stage], object]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command line and the world in which it is typed.
+
+    Attributes:
+        code: exit code.
+        words: the command; NEW and OLD stand for key files, HOSTILE for the address of the hostile server.
+        setup: what happened before.
+        says: in the error message, or in the output of a success.
+        hints: in the hint.
+        shows: a failure that prints more than its error: what it found out before, or one line per target.
+    """
+
+    code: int
+    words: Sequence[str]
+    setup: Setup = Stage.key
+    says: str = ""
+    hints: str = ""
+    shows: bool = False
+    stdin: bytes = b""
+
+    def play(self, stage: Stage, *options: str) -> Done:
+        """Set the stage and run the command."""
+        with stage.stack:
+            self.setup(stage)
+            user = stage.user
+            files: dict[str, Callable[[], str]] = {
+                "NEW": lambda: str(user.key_file(NEW_ID)),
+                "OLD": lambda: str(user.home / f"AuthKey_{OLD_ID}.p8"),
+                "MOUNT": lambda: user.mount,
+            }
+            words = [files[word]() if word in files else word.replace("MOUNT", user.mount) for word in self.words]
+            return user(*options, *words, stdin=self.stdin)
+
+
+def nothing(_: Stage) -> None:
+    pass
+
+
+def after(*commands: Sequence[str]) -> Setup:
+    """A key, and then these commands."""
+
+    def setup(stage: Stage) -> None:
+        stage.key()
+        for words in commands:
+            stage.user.does(*(str(stage.user.key_file(NEW_ID)) if word == "NEW" else word for word in words))
+
+    return setup
+
+
+def token(text: str) -> Setup:
+    def setup(stage: Stage) -> None:
+        stage.key()
+        stage.user.token_file.write_text(text)
+
+    return setup
+
+
+def without_rights(stage: Stage) -> None:
+    stage.key()
+    stage.user.use(stage.token_with(NO_RIGHTS))
+
+
+def revoked(stage: Stage) -> None:
+    stage.key()
+    gone = stage.token_with(NO_RIGHTS)
+    stage.root("POST", "auth/token/revoke", {"token": gone.reveal()})
+    stage.user.use(gone)
+
+
+def answering(status: int, text: str) -> Setup:
+    """Vault, or a proxy before it, answers everything like this."""
+
+    def setup(stage: Stage) -> None:
+        stage.key()
+        body = json.dumps({"errors": [text]}).encode()
+        stage.wire.fate = lambda _method, _path: Answer(status, body)
+
+    return setup
+
+
+def answer_lost(part: str) -> Setup:
+    def setup(stage: Stage) -> None:
+        stage.key()
+        stage.wire.lose_once("POST", part, LOSE_ANSWER)
+        first = stage.wire.fate
+
+        def fate(method: str, path: str) -> Any:
+            lost = stage.wire.calls and any(m == "POST" and part in p for m, p in stage.wire.calls[:-1])
+            return Answer(503, b'{"errors": ["gone"]}') if lost else first(method, path)
+
+        stage.wire.fate = fate
+
+    return setup
+
+
+def down(stage: Stage) -> None:
+    stage.key()
+    stage.user.configure(stage.targets, address="http://127.0.0.1:1")
+
+
+def hostile(fault: str) -> Setup:
+    def setup(stage: Stage) -> None:
+        stage.key()
+        stage.user.configure(stage.targets, address=f"{stage.hostile.url}/{fault}")
+
+    return setup
+
+
+def told_json(text: str) -> Setup:
+    return hostile(f"json/{quote(text, safe='')}")
+
+
+def mounted(mount: str) -> Setup:
+    def setup(stage: Stage) -> None:
+        stage.key()
+        stage.user.configure(mount=mount.replace("MOUNT", stage.user.mount))
+
+    return setup
+
+
+def kv_v1(stage: Stage) -> None:
+    mount = f"{stage.user.mount}-v1"
+    stage.root("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
+    stage.stack.callback(stage.root, "DELETE", f"sys/mounts/{mount}")
+    stage.key()
+    stage.user.configure(mount=mount)
+
+
+def versions(verb: str, kind: str) -> Setup:
+    """The only version of a record or private part is deleted, destroyed, or gone without a trace."""
+
+    def setup(stage: Stage) -> None:
+        stage.key()
+        path = f"asc/{kind}/prod"
+        if verb == "pruned":
+            stage.root("DELETE", f"{stage.user.mount}/metadata/{path}")
+        else:
+            stage.root("PUT", f"{stage.user.mount}/{verb}/{path}", {"versions": [1]})
+
+    return setup
+
+
+def swapped(stage: Stage) -> None:
+    stage.key()
+    stage.root("DELETE", f"{stage.user.mount}/metadata/asc/private/prod")
+    stage.put("asc/private/prod", {"private_key": stage.user.key_file(NEW_ID).read_text(), "key_id": OLD_ID})
+
+
+def damaged(**changes: object) -> Setup:
+    """The record is not what we write."""
+
+    def setup(stage: Stage) -> None:
+        stage.key()
+        path = f"{stage.user.mount}/data/asc/keys/prod"
+        stage.put("asc/keys/prod", {**stage.root("GET", path)["data"]["data"], **changes})
+
+    return setup
+
+
+def somebody_is_faster(stage: Stage) -> None:
+    """Between our reading of the record and our write somebody else writes."""
+    stage.key()
+    path = f"{stage.user.mount}/data/asc/keys/prod"
+    record = stage.root("GET", path)["data"]["data"]
+
+    def done(method: str, asked: str) -> None:
+        if method == "GET" and asked == path:
+            stage.wire.done = lambda _method, _path: None
+            stage.put("asc/keys/prod", {**record, "changed_by": "mallory"})
+
+    stage.wire.done = done
+
+
+def planned_deletion(stage: Stage) -> None:
+    stage.root("POST", f"{stage.user.mount}/config", {"delete_version_after": "1h"})
+
+
+def busy(stage: Stage) -> None:
+    stage.pushed()
+    lock = stage.user.home / "state" / "targets" / "sales.lock"
+    lock.parent.mkdir(parents=True)
+    stage.stack.enter_context(locked(lock))
+
+
+def unknown_to_apple(stage: Stage) -> None:
+    stage.pushed()
+    stage.apple.revoke(OLD_ID)
+
+
+def legacy(stage: Stage) -> None:
+    stage.put("old/apple", {"p8": keys.new_p8_pem().decode(), "key_id": OLD_ID})
+
+
+def two_legacy(stage: Stage) -> None:
+    stage.put("old/apple", {"a": keys.new_p8_pem().decode(), "b": keys.new_p8_pem().decode()})
+
+
+def files(**texts: bytes) -> Setup:
+    def setup(stage: Stage) -> None:
+        for name, text in texts.items():
+            file = stage.user.home / f"AuthKey_{name}.p8"
+            file.touch(mode=0o600)
+            file.write_bytes(text)
+
+    return setup
+
+
+def pushed_before(stage: Stage) -> None:
+    stage.pushed()
+    stage.user.does("push", "sales")
+
+
+def minted_before(stage: Stage) -> None:
+    stage.key()
+    stage.user.does("mint", "prod", "--out", "token")
+
+
+def minted_and_down(stage: Stage) -> None:
+    minted_before(stage)
+    stage.user.configure(address="http://127.0.0.1:1")
+
+
+def service_key_wrong(stage: Stage) -> None:
+    stage.pushed()
+    stage.put("asc/nexla/default", {"service_key": "xUe7-another-sentinel"})
+
+
+def service_key_of_two_lines(stage: Stage) -> None:
+    stage.pushed()
+    stage.put("asc/nexla/default", {"service_key": f"{SERVICE_KEY}\nx"})
+
+
+def nexla_echoes(stage: Stage) -> None:
+    """Nexla repeats in its answers what it was sent."""
+    from vault_asc.lab.faults import answered
+
+    stage.pushed()
+    for path in ("/token", "/data_credentials/*"):
+        said = json.dumps({"message": f"bad credential {SERVICE_KEY}"}).encode()
+        stage.nexla.inject(answered(400, said), count=20, path=path)
+
+
+def bad_config(stage: Stage) -> None:
+    stage.user.config_file.write_text("version = 1\n[valt]\n")
+
+
+GOOD: dict[str, Scene] = {
+    "start": Scene(0, (), nothing, "vault-asc init"),
+    "version": Scene(0, ("--version",), nothing, "vault-asc "),
+    "help": Scene(0, ("mint", "--help"), nothing, "Usage: vault-asc mint"),
+    "init": Scene(0, ("init", "new.toml"), nothing, "wrote new.toml"),
+    "config check": Scene(0, ("config", "check"), Stage.pushed, "good"),
+    "import": Scene(0, ("key", "import", "NEW", "prod", *ISSUER), nothing, "imported"),
+    "import again": Scene(0, ("key", "import", "OLD", "prod", *ISSUER), says="nothing was changed"),
+    "import from stdin": Scene(
+        0, ("key", "import", "-", "x", "--key-id", OLD_ID, *ISSUER), nothing, "imported", stdin=keys.p8_pem()
+    ),
+    "import from Vault": Scene(
+        0, ("key", "import", "--from-vault", "MOUNT/old/apple", "prod", *ISSUER), legacy, "imported"
+    ),
+    "list": Scene(0, ("key", "list"), says="prod"),
+    "list json": Scene(0, ("key", "list", "--json"), says="prod"),
+    "show": Scene(0, ("key", "show", "prod"), after(("key", "stage", "prod", "NEW")), "make it current"),
+    "show json": Scene(0, ("key", "show", "prod", "--json"), says="spki_sha256"),
+    "check": Scene(0, ("key", "check", "prod"), says="is good"),
+    "stage": Scene(0, ("key", "stage", "prod", "NEW"), says="staged version 2"),
+    "promote": Scene(0, ("key", "promote", "prod"), after(("key", "stage", "prod", "NEW")), "promoted"),
+    "rotate": Scene(0, ("key", "rotate", "prod", "NEW"), says="rotated"),
+    "rollback": Scene(0, ("key", "rollback", "prod"), after(("key", "rotate", "prod", "NEW")), "back"),
+    "disable": Scene(0, ("key", "disable", "prod"), says="disabled"),
+    "enable": Scene(0, ("key", "enable", "prod"), after(("key", "disable", "prod")), "enabled"),
+    "destroy": Scene(0, ("key", "destroy", "prod", "--yes"), after(("key", "disable", "prod")), "destroyed"),
+    "mint": Scene(0, ("mint", "prod"), says="eyJ"),
+    "mint json": Scene(0, ("mint", "prod", "--format", "json"), says="eyJ"),
+    "mint header": Scene(0, ("mint", "prod", "--format", "header"), says="Authorization: Bearer eyJ"),
+    "mint out": Scene(0, ("mint", "prod", "--out", "token")),
+    "mint kept": Scene(0, ("mint", "prod", "--out", "token", "--min-remaining", "5m"), minted_before),
+    "mint kept while Vault is down": Scene(
+        0, ("mint", "prod", "--out", "token", "--min-remaining", "5m"), minted_and_down
+    ),
+    "policy list": Scene(0, ("policy", "list"), nothing, "minter"),
+    "policy show": Scene(0, ("policy", "show", "minter", "--key", "prod"), nothing, "capabilities"),
+    "policy write": Scene(0, ("policy", "write", "minter", "--key", "prod"), nothing, "asc-minter-prod"),
+    "agent config": Scene(0, ("agent", "config"), Stage.pushed, "auto_auth"),
+    "inspect": Scene(0, ("nexla", "inspect", "5001"), Stage.pushed, "token goes to"),
+    "push": Scene(0, ("push", "sales"), Stage.pushed, "sales: live"),
+    "push dry": Scene(0, ("push", "sales", "--dry-run"), Stage.pushed, "due"),
+    "push not due": Scene(0, ("push", "sales", "--if-due"), pushed_before, "not due"),
+    "status": Scene(0, ("status",), pushed_before, "live"),
+    "status json": Scene(0, ("status", "--json"), pushed_before, "live"),
+}
+
+BAD: dict[str, Scene] = {
+    # the command line and the configuration
+    "unknown command": Scene(2, ("mnt", "prod"), nothing, 'no such command "mnt"', 'did you mean "mint"?'),
+    "unknown subcommand": Scene(2, ("key", "lst"), nothing, 'no such command "lst"', 'did you mean "list"?'),
+    "no subcommand": Scene(2, ("key",), nothing, "missing command", "vault-asc key --help"),
+    "unknown option": Scene(
+        2, ("mint", "prod", "--lifetme", "1m"), nothing, '"--lifetme"', 'did you mean "--lifetime"?'
+    ),
+    "too many words": Scene(
+        2, ("key", "show", "a", "b"), nothing, "unexpected extra argument", "vault-asc key show --help"
+    ),
+    "option without a value": Scene(2, ("mint", "prod", "--out"), nothing, '"--out" requires an argument', "--help"),
+    "bad configuration": Scene(2, ("mint", "prod"), bad_config, 'unknown key "valt"', 'did you mean "vault"?'),
+    "no target": Scene(7, ("push", "sals"), Stage.pushed, 'no target "sals"', "targets there: sales, other"),
+    "push of nothing": Scene(2, ("push",), Stage.pushed, "push needs targets", "--all"),
+    "push of both": Scene(2, ("push", "sales", "--all"), Stage.pushed, "not both", "--all"),
+    # keys
+    "no key file": Scene(2, ("key", "import", "nowhere", "x", *ISSUER), nothing, "does not exist", "check the path"),
+    "damaged key file": Scene(
+        3,
+        ("key", "import", "AuthKey_DAMAGED001.p8", "x", *ISSUER),
+        files(DAMAGED001=keys.p8_pem().replace(b"M", b"", 1)),
+        "private key",
+        ".p8 file",
+    ),
+    "half a key file": Scene(
+        3, ("key", "import", "AuthKey_HALFOFKEY1.p8", "x", *ISSUER), files(HALFOFKEY1=keys.p8_pem()[:150]), "", "p8"
+    ),
+    "key as key ID": Scene(
+        3,
+        ("key", "import", "NEW", "x", *ISSUER, "--key-id", keys.p8_pem().decode().splitlines()[1]),
+        nothing,
+        "key ID of 64 characters",
+        "",
+    ),
+    "name is taken": Scene(9, ("key", "import", "NEW", "prod", *ISSUER), says='key "prod" exists', hints="key rotate"),
+    "several keys in Vault": Scene(
+        2, ("key", "import", "--from-vault", "MOUNT/old/apple", "x"), two_legacy, "(a, b)", "--field"
+    ),
+    "other fingerprint": Scene(
+        3,
+        ("key", "promote", "prod", "--fingerprint", "SHA256:00"),
+        after(("key", "stage", "prod", "NEW")),
+        "another fingerprint",
+        "ask root",
+    ),
+    "disabled": Scene(
+        3, ("mint", "prod"), after(("key", "disable", "prod")), "was disabled by root", "key enable prod"
+    ),
+    "destroy enabled": Scene(3, ("key", "destroy", "prod", "--yes"), says="is enabled", hints="key disable prod"),
+    "destroy not typed": Scene(2, ("key", "destroy", "prod"), says="nothing was destroyed", hints="--yes"),
+    "too long": Scene(3, ("mint", "prod", "--lifetime", "1h"), says="a lifetime of 3600 s", hints="1200s"),
+    "no such key": Scene(7, ("mint", "prd"), says='no key "prd" in MOUNT/asc', hints="vault-asc key list"),
+    # the Vault token
+    "no token": Scene(2, ("mint", "prod"), token(""), "no Vault token", "vault login"),
+    "token is no token": Scene(2, ("mint", "prod"), token("a b\nc"), "holds no Vault token", "--token-file"),
+    "wrong token": Scene(
+        6, ("mint", "prod"), token("s.wrongwrongwrongwrongwrong"), "is invalid, expired", "log in again"
+    ),
+    "revoked token": Scene(6, ("key", "list"), revoked, "is invalid, expired or revoked", "log in again"),
+    "no rights": Scene(
+        6, ("mint", "prod"), without_rights, 'lacks "read" on "MOUNT/data/asc/keys/prod"', "asc-minter-prod"
+    ),
+    "no rights to import": Scene(
+        7, ("key", "import", "NEW", "x", *ISSUER), without_rights, "no mount at", "asc-key-admin"
+    ),
+    "no token file": Scene(
+        2, ("mint", "prod", "--token-file", "nowhere"), says='"nowhere" cannot be read: no such file', hints="ls -l"
+    ),
+    # Vault
+    "sealed": Scene(5, ("mint", "prod"), answering(503, "Vault is sealed"), "is sealed", "vault operator unseal"),
+    "overloaded": Scene(5, ("mint", "prod"), answering(429, "slow down"), "cannot answer now: slow down", "try again"),
+    "fails": Scene(4, ("mint", "prod"), answering(500, "disk on fire"), "disk on fire", "try again"),
+    "refuses": Scene(4, ("mint", "prod"), answering(400, "no\nway"), "refused the request to", "log"),
+    "proxy": Scene(5, ("key", "disable", "prod"), answering(502, "bad gateway"), "cannot answer now", "try again"),
+    "down": Scene(5, ("mint", "prod"), down, "connection refused", "VAULT_ADDR"),
+    "down at import": Scene(5, ("key", "import", "NEW", "x", *ISSUER), down, "connection refused", "VAULT_ADDR"),
+    "no socket": Scene(
+        5,
+        ("mint", "prod", "--address", "unix:///nowhere/agent.sock"),
+        says="socket does not exist",
+        hints="the Agent runs",
+    ),
+    "answer to a write lost": Scene(
+        5, ("key", "rotate", "prod", "NEW"), answer_lost("/private/"), "no answer to the write", "repeat the command"
+    ),
+    "KV version 1": Scene(4, ("mint", "prod"), kv_v1, "is KV version 1", "vault kv enable-versioning"),
+    "KV version 1 at import": Scene(
+        4, ("key", "import", "NEW", "x", *ISSUER), kv_v1, "nothing was written", "store.mount"
+    ),
+    "no KV": Scene(4, ("key", "list"), mounted("sys"), 'engine of type "system"', "name a KV version 2 mount"),
+    "no mount": Scene(7, ("mint", "prod"), mounted("nowhere"), 'no mount at "nowhere"', "vault secrets enable"),
+    "no mount but a path": Scene(7, ("key", "list"), mounted("MOUNT/x"), "is no mount but a path", "store.mount"),
+    "record deleted": Scene(7, ("mint", "prod"), versions("delete", "keys"), "was deleted at", "vault kv undelete"),
+    "record destroyed": Scene(
+        7, ("mint", "prod"), versions("destroy", "keys"), "was destroyed", "key import FILE prod"
+    ),
+    "record removed": Scene(7, ("key", "show", "prod"), versions("pruned", "keys"), 'no key "prod"', "key list"),
+    "private part deleted": Scene(
+        7, ("mint", "prod"), versions("delete", "private"), "was deleted at", "vault kv undelete"
+    ),
+    "private part destroyed": Scene(
+        7, ("mint", "prod"), versions("destroy", "private"), "was destroyed", "key rollback"
+    ),
+    "private part pruned": Scene(
+        7, ("mint", "prod"), versions("pruned", "private"), "pruned by max_versions", "rotate"
+    ),
+    "private part swapped": Scene(4, ("mint", "prod"), swapped, "does not belong to the record", "key rollback prod"),
+    "newer record": Scene(4, ("mint", "prod"), damaged(format=2), "has format 2", "upgrade vault-asc"),
+    "damaged record": Scene(4, ("mint", "prod"), damaged(custody="pocket"), "is no record of vault-asc", "kv rollback"),
+    "conflict": Scene(9, ("key", "disable", "prod"), somebody_is_faster, "was changed by mallory at", "key show prod"),
+    "versions would vanish": Scene(
+        4, ("key", "import", "NEW", "x", *ISSUER), planned_deletion, "delete_version_after", "vault write MOUNT/config"
+    ),
+    # what is no Vault at all
+    "HTML": Scene(5, ("mint", "prod"), hostile("html"), "not JSON", "not a web page or a proxy"),
+    "HTML at import": Scene(5, ("key", "import", "NEW", "x", *ISSUER), hostile("html"), "not JSON", "not a web page"),
+    "huge": Scene(5, ("key", "list"), hostile("huge"), "larger than 1 MiB", "not a web page"),
+    "huge error": Scene(5, ("key", "list"), hostile("huge-503"), "larger than 1 MiB", "not a web page"),
+    "redirect": Scene(
+        5, ("mint", "prod"), hostile("redirect/307/https%3A%2F%2Fevil.example%2F"), "redirect", "not followed"
+    ),
+    "no JSON": Scene(5, ("mint", "prod"), told_json("{nope"), "not JSON", "not a web page"),
+    "deep JSON": Scene(5, ("mint", "prod"), told_json("[" * 5000), "JSON", "not a web page"),
+    "other JSON": Scene(4, ("mint", "prod"), told_json("[1]"), "is not what Vault sends", "OpenBao"),
+    "empty JSON": Scene(4, ("key", "list"), told_json('{"data": {}}'), "is not what Vault sends", "OpenBao"),
+    "odd JSON": Scene(4, ("key", "list"), told_json('{"data": {"keys": [5]}}'), "is not what Vault sends", "OpenBao"),
+    "JSON without version": Scene(
+        4, ("mint", "prod"), told_json('{"data": {"data": {}, "metadata": {}}}'), "is not what Vault sends", "OpenBao"
+    ),
+    "no HTTP": Scene(5, ("mint", "prod"), hostile("garbage"), "not HTTP", "not a web page"),
+    "cut short": Scene(5, ("mint", "prod"), hostile("trunc"), "cut short", "not a web page"),
+    "reset": Scene(5, ("mint", "prod"), hostile("rst"), "connection reset", "VAULT_ADDR"),
+    "compressed": Scene(5, ("mint", "prod"), hostile("gzip"), "compressed", "not a web page"),
+    "compressed bomb": Scene(5, ("mint", "prod"), hostile("gzipbomb"), "compressed", "not a web page"),
+    "many headers": Scene(5, ("mint", "prod"), hostile("headers"), "not HTTP", "not a web page"),
+    # Nexla
+    "Nexla refuses the service key": Scene(
+        8,
+        ("nexla", "inspect", "5001"),
+        service_key_wrong,
+        "nexla answered 401 to the login",
+        "the service key is wrong",
+    ),
+    "service key of two lines": Scene(
+        8, ("nexla", "inspect", "5001"), service_key_of_two_lines, "characters that HTTP", "the bare key"
+    ),
+    "Nexla repeats what it was sent": Scene(
+        8,
+        ("nexla", "inspect", "5001"),
+        nexla_echoes,
+        'nexla answered 400 to the login: "bad credential [secret]"',
+        "Vault",
+    ),
+    "no credential": Scene(8, ("nexla", "inspect", "5003"), Stage.pushed, "nexla answered 404", "check credential_id"),
+    "busy": Scene(75, ("push", "sales"), busy, "another vault-asc holds the lock", "wait until it is done"),
+}
+
+PASSES: dict[str, Scene] = {
+    "push without rights": Scene(
+        8, ("push", "sales"), lambda s: (s.pushed(), without_rights_now(s)), "not written", shows=True
+    ),
+    "push while Vault is down": Scene(
+        8, ("push", "sales"), lambda s: (s.pushed(), down_now(s)), "not written", shows=True
+    ),
+    "push with a wrong service key": Scene(8, ("push", "sales"), service_key_wrong, "not written", shows=True),
+    "push and Nexla repeats": Scene(8, ("push", "sales"), nexla_echoes, "not written", shows=True),
+    "push and Apple says no": Scene(8, ("push", "sales"), unknown_to_apple, "written but apple says no", shows=True),
+    "some targets fail": Scene(10, ("push", "--all"), Stage.pushed, "other: not written", shows=True),
+    "the Agent's push fails": Scene(
+        0, ("push", "--all", "--tick-dir", "ticks"), Stage.pushed, "other: not written", shows=True
+    ),
+    "status of what failed": Scene(
+        10, ("status", "--check"), lambda s: (s.pushed(), s.user("push", "--all")), "not written", shows=True
+    ),
+}
+"""Commands about many targets tell one line for each, and `error:` only when there was no attempt."""
+
+
+def without_rights_now(stage: Stage) -> None:
+    stage.user.use(stage.token_with(NO_RIGHTS))
+
+
+def down_now(stage: Stage) -> None:
+    stage.user.configure(stage.targets, address="http://127.0.0.1:1")
+
+
+@contextlib.contextmanager
+def no_policies_left(root: Root) -> Iterator[None]:
+    """Policies are the server's, not the mount's."""
+    names = root("LIST", "sys/policies/acl")["data"]["keys"]
+    try:
+        yield
+    finally:
+        for name in set(root("LIST", "sys/policies/acl")["data"]["keys"]) - set(names):
+            root("DELETE", f"sys/policies/acl/{name}")
+
+
+__all__ = ["BAD", "GOOD", "PASSES", "SERVICE_KEY", "Scene", "Secret", "Stage", "no_policies_left"]

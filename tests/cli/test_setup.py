@@ -1,0 +1,191 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, User, check_failure
+from vault_asc import __version__
+from vault_asc.cli import run
+
+TARGETS = """\
+[nexla.default]
+service_key = { path = "asc/nexla/default" }
+[[targets]]
+name = "sales"
+key = "prod"
+credential_id = 5001
+"""
+
+
+@pytest.fixture
+def cli(home: Path, capsys: pytest.CaptureFixture[str]) -> "Cli":
+    return Cli(capsys)
+
+
+class Cli:
+    """Commands that need no server."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Done:
+        code = run(words)
+        return Done(code, *self._capsys.readouterr())
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version").out == f"vault-asc {__version__}\n"
+
+
+def test_without_a_command_the_first_steps_are_shown(cli: Cli) -> None:
+    done = cli()
+    assert done.code == 0
+    assert "vault-asc init" in done.out
+    assert "vault-asc --help" in done.out
+
+
+def test_init_writes_a_configuration_that_is_good(cli: Cli, home: Path) -> None:
+    done = cli("init")
+    assert done == Done(0, "wrote vault-asc.toml\n  next: fill in vault.address, then: vault-asc config check\n", "")
+    checked = cli("config", "check")
+    assert checked.code == 0
+    assert checked.out.splitlines() == [
+        f"{home}/vault-asc.toml: good",
+        "  Vault          https://vault.example:8200",
+        "  keys           secret/asc/keys",
+        "  state          /var/lib/vault-asc",
+        "  Agent          /run/vault-asc, tick 30 s",
+        "  Nexla default  https://dataops.nexla.io/nexla-api",
+    ]
+
+
+def test_every_commented_setting_of_init_is_one(cli: Cli, home: Path) -> None:
+    cli("init", "all.toml")
+    file = home / "all.toml"
+    text = re.sub(r"^# (?=[\[a-z_]+\]?\]? *(?:=|$))", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^# (?=\[\[)", "", text, flags=re.MULTILINE)
+    file.write_text(text.replace("/etc/vault-asc/ca.pem", str(home / "ca.pem")), encoding="utf-8")
+    assert not re.search(r"^# [a-z_]+ +=", text, re.MULTILINE)
+    checked = cli("config", "check", "--config", "all.toml")
+    assert checked.code == 0, checked.err
+    assert "target sales   key prod -> credential 5001 at Nexla default, tokens usable for 18m 0s" in checked.out
+
+
+@pytest.mark.parametrize("name", ["vault-asc.toml", "other file.toml"])
+def test_init_never_overwrites(cli: Cli, home: Path, name: str) -> None:
+    file = home / name
+    file.write_text("mine", encoding="utf-8")
+    done = cli("init", name)
+    assert (done.code, done.error) == (2, f'"{name}" is there already and stays as it is')
+    check_failure(done)
+    assert done.hint == "vault-asc config check" + ("" if name == "vault-asc.toml" else " --config 'other file.toml'")
+    assert file.read_text(encoding="utf-8") == "mine"
+    file.unlink()
+    file.symlink_to("nowhere")
+    assert cli("init", name).code == 2
+    assert not (home / "nowhere").exists()
+
+
+@pytest.mark.parametrize("file", ["nowhere/x.toml", ".", "/dev/full"])
+def test_init_where_no_file_can_be(cli: Cli, file: str) -> None:
+    done = cli("init", file)
+    assert done.code == 2
+    check_failure(done)
+
+
+def test_check_without_a_file(cli: Cli, home: Path) -> None:
+    done = cli("config", "check")
+    assert done.out.startswith("no configuration file, defaults only: good\n")
+    assert f"state  {home}/.local/state/vault-asc" in done.out
+
+
+def test_check_names_the_file_that_it_read(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("option", "environment"):
+        (home / f"{name}.toml").write_text(f"version = 1\nstore.prefix = '{name}'\n{TARGETS}", encoding="utf-8")
+    monkeypatch.setenv("VAULT_ASC_CONFIG", str(home / "environment.toml"))
+    assert "keys           secret/environment/keys" in cli("config", "check").out
+    done = cli("config", "check", "--config", "option.toml")
+    assert done.out.startswith(f"{home}/option.toml: good\n")
+    assert "keys           secret/option/keys" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hinted"),
+    [
+        ("", "has version None", "version = 1"),
+        ("version = 2", "has version 2, this vault-asc reads version 1", "version = 1"),
+        ("version = 1\n[valt]", 'unknown key "valt"', 'did you mean "vault"?'),
+        ("version = 1\n[agent]\ntik = '30s'", 'unknown key "tik" in [agent]', 'did you mean "tick"?'),
+        ("version = 1\n[[targets]]\n", 'name is missing in [[targets]] "1"', 'add name = "..."'),
+        ("version = 1\n[agent]\ntick = '1h'", "agent.tick of 3600 s is not possible", "30s is the default"),
+        ("version = 1\n[store]\nmount = '../x'", "is not a plain path", "letters, digits"),
+        ("version = 1\n[vault]\naddress = 'http://vault.example'", "is plain http to another machine", "https://"),
+        (f"version = 1\n{TARGETS.replace('prod', '../x')}", 'key name "../x" is not allowed', "lower-case"),
+        (f"version = 1\n{TARGETS}{TARGETS[TARGETS.index('[[') :]}", 'target "sales" is there twice', "of its own"),
+        (f"version = 1\n{TARGETS}nexla = 'other'", 'names the Nexla account "other"', "add [nexla.other]"),
+        (f"version = 1\n{TARGETS}lifetime = '30m'", 'target "sales": a lifetime of 1800 s', "65s to 1200s"),
+        ("version = ", "is not TOML", "mend that line"),
+        ("version = 1\nx = 'a\x1bb'", "is not TOML", "mend that line"),
+    ],
+)
+def test_a_bad_configuration_stops_every_command(cli: Cli, home: Path, text: str, said: str, hinted: str) -> None:
+    (home / "vault-asc.toml").write_text(text, encoding="utf-8")
+    for words in (
+        ("config", "check"), ("status",), ("push", "--all"), ("mint", "prod"), ("key", "list"), ("agent", "config"),
+        ("policy", "show", "auditor"), ("policy", "write", "auditor"), ("nexla", "inspect", "1"),
+    ):  # fmt: skip
+        done = cli(*words)
+        assert done.code == 2
+        check_failure(done)
+        assert said in done.error
+        assert hinted in done.hint
+
+
+def test_a_file_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = cli("config", "check", "--config", "a\nb")
+    check_failure(done)
+    assert (done.code, done.error) == (2, 'configuration file "a\\nb" is not there, or out of reach')
+    monkeypatch.setenv("VAULT_ASC_CONFIG", "/nowhere/x.toml")
+    assert '"/nowhere/x.toml"' in cli("status").error
+
+
+@pytest.mark.parametrize("name", ["VAULT_ADDR", "BAO_ADDR"])
+def test_a_bad_address_from_the_environment_names_the_variable(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "vault:8200")
+    done = cli("config", "check")
+    check_failure(done)
+    assert done.error == f'vault.address (from {name}) "vault:8200" has no known scheme or no host'
+    monkeypatch.setenv(name, "https://me:s3cret-password@vault")
+    assert "s3cret" not in cli("config", "check").err
+
+
+def test_the_address_option_beats_everything(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    user.imports()
+    address = user.server.address
+    user.configure(address="http://127.0.0.1:1")
+    monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:2")
+    user.does("key", "list", "--address", address)
+    assert "http://127.0.0.1:2 cannot be reached" in user.fails(5, "key", "list").error
+    monkeypatch.delenv("VAULT_ADDR")
+    assert "http://127.0.0.1:1 cannot be reached" in user.fails(5, "key", "list").error
+    assert user.fails(2, "key", "list", "--address", "x").error.startswith('--address "x"')
+
+
+def test_status_and_push_of_a_configuration_without_targets(cli: Cli, home: Path) -> None:
+    (home / "vault-asc.toml").write_text("version = 1\n", encoding="utf-8")
+    assert cli("status").out == "no targets are configured\nthe Agent has never ticked here\n"
+    assert cli("status", "--json").json["targets"] == []
+    done = cli("push", "--all")
+    check_failure(done)
+    assert (done.code, done.error) == (2, f'there are no targets in "{home}/vault-asc.toml"')
+
+
+def test_agent_config_is_one_text_on_stdout(cli: Cli, home: Path) -> None:
+    (home / "vault-asc.toml").write_text(f"version = 1\n{TARGETS}", encoding="utf-8")
+    done = cli("agent", "config")
+    assert done.code == 0
+    assert not done.err
+    assert "auto_auth {" in done.out
+    assert f"--config={home}/vault-asc.toml" in done.out
