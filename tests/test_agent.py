@@ -14,7 +14,7 @@ from vault_asc.config import AgentSettings, Config, StoreSettings, VaultSettings
 from vault_asc.errors import ConfigError
 from vault_asc.push import DEADLINE
 
-CALL = Exec(["/usr/bin/vault-asc"], Path("/var/lib/vault-asc"))
+CALL = Exec(["/usr/bin/vault-asc"], Path("/var/lib/vault-asc"), 0, 0)
 PLAIN = parse(tomllib.loads(f"version = 1\n{ACCOUNT}{TARGET}"), Path("/etc/vault-asc/vault-asc.toml"), {})
 FULL = parse(tomllib.loads(EVERYTHING), Path("/etc/asc.toml"), {})
 
@@ -60,6 +60,8 @@ def test_the_whole_configuration_with_defaults() -> None:
                     "address": "/run/vault-asc/agent.sock",
                     "tls_disable": True,
                     "socket_mode": "0600",
+                    "socket_user": "0",
+                    "socket_group": "0",
                     "require_request_header": True,
                 }
             }
@@ -133,7 +135,9 @@ def test_the_state_directory_of_the_file_is_not_said_twice() -> None:
 
 
 def test_the_helper_gets_no_environment_no_token_and_only_absolute_paths() -> None:
-    words = rendered(FULL, Exec(["/opt/venv/bin/python3", "-m", "vault_asc"], Path("/s")))["template"][0]["exec"][0]
+    words = rendered(FULL, Exec(["/opt/venv/bin/python3", "-m", "vault_asc"], Path("/s"), 0, 0))["template"][0]["exec"][
+        0
+    ]
     assert words["command"][:7] == [
         "/usr/bin/env",
         "-i",
@@ -143,7 +147,8 @@ def test_the_helper_gets_no_environment_no_token_and_only_absolute_paths() -> No
         "-m",
         "vault_asc",
     ]
-    values = [word.split("=", 1)[1].removeprefix("unix://") for word in words["command"] if "=" in word]
+    settings = [word for word in words["command"] if "=" in word and not word.startswith("VAULT_NAMESPACE")]
+    values = [word.split("=", 1)[1].removeprefix("unix://") for word in settings]
     assert all(value.startswith("/") for value in values)
     assert not [word for word in words["command"] if "token" in word.lower() or "secret" in word.lower()]
 
@@ -205,9 +210,9 @@ def test_awkward_values_are_refused_wherever_they_are(value: str) -> None:
         (PLAIN._replace(vault=VaultSettings(ca_file=path)), CALL),
         (PLAIN._replace(vault=VaultSettings(namespace=value)), CALL),
         (PLAIN._replace(vault=VaultSettings(address=f"https://h{value}")), CALL),
-        (PLAIN, Exec([value], Path("/s"))),
-        (PLAIN, Exec(["/usr/bin/vault-asc", value], Path("/s"))),
-        (PLAIN, Exec(["/usr/bin/vault-asc"], path)),
+        (PLAIN, Exec([value], Path("/s"), 0, 0)),
+        (PLAIN, Exec(["/usr/bin/vault-asc", value], Path("/s"), 0, 0)),
+        (PLAIN, Exec(["/usr/bin/vault-asc"], path, 0, 0)),
     ]:
         with pytest.raises(ConfigError, match="cannot be written") as caught:
             render(config, call)
@@ -243,8 +248,8 @@ def test_quotes_and_backslashes_are_no_way_out_of_a_string(value: str) -> None:
         (PLAIN._replace(path=None), CALL, "needs a configuration file"),
         (PLAIN._replace(targets=()), CALL, "has no targets"),
         (PLAIN._replace(vault=VaultSettings("unix:///run/other.sock")), CALL, "cannot log in through"),
-        (PLAIN, Exec(["vault-asc"], Path("/s")), "no absolute command"),
-        (PLAIN, Exec(["./vault-asc"], Path("/s")), "no absolute command"),
+        (PLAIN, Exec(["vault-asc"], Path("/s"), 0, 0), "no absolute command"),
+        (PLAIN, Exec(["./vault-asc"], Path("/s"), 0, 0), "no absolute command"),
     ],
 )
 def test_what_cannot_work_is_refused(config: Config, call: Exec, said: str) -> None:

@@ -24,10 +24,18 @@ EXEC_TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Exec:
-    """How the Agent is to call vault-asc: absolute command, and state directory when the file does not name one."""
+    """How the Agent runs on its host.
+
+    Attributes:
+        command: vault-asc, by its whole path.
+        state_dir: for a configuration that does not name one.
+        uid, gid: numbers of user and group that the Agent runs as.
+    """
 
     command: Sequence[str]
     state_dir: Path
+    uid: int
+    gid: int
 
 
 def render(config: Config, call: Exec) -> str:
@@ -49,7 +57,7 @@ def render(config: Config, call: Exec) -> str:
     if not config.targets:
         raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")
     keys = sorted({target.key for target in config.targets})
-    parts = [_head(config), _login(config), _socket(config), _tick(config, call)]
+    parts = [_head(config), _login(config), _socket(config, call), _tick(config, call)]
     return "\n".join([*parts, *(_key(config, key) for key in keys)])
 
 
@@ -93,9 +101,10 @@ auto_auth {{
 """
 
 
-def _socket(config: Config) -> str:
+def _socket(config: Config, call: Exec) -> str:
     return f"""\
-# The helper holds no token: whoever may open this socket acts as the Agent, so only this user may.
+# The helper holds no token: whoever may open this socket acts as the Agent, so only the Agent's user may. The mode
+# alone has no effect: measured with OpenBao, it is set only together with user and group.
 api_proxy {{
   use_auto_auth_token = "force"
 }}
@@ -104,6 +113,8 @@ listener "unix" {{
   address                = {_quoted(config.agent.socket)}
   tls_disable            = true
   socket_mode            = "0600"
+  socket_user            = "{call.uid}"
+  socket_group           = "{call.gid}"
   require_request_header = true
 }}
 """

@@ -20,6 +20,7 @@ from vault_asc.secret import Secret
 
 OLD_ID = keys.KEY_ID
 NEW_ID = keys.OTHER_KEY_ID
+_NAMES = {"Vault", "VAULT_TOKEN", "BAO_TOKEN"}
 _SAID = re.compile(r"^vault-asc: (error|hint|warning): (.*)$", re.MULTILINE)
 
 
@@ -129,7 +130,7 @@ def check_failure(done: Done, *, out: bool = False) -> None:
     assert len(done.said("hint")) <= 1, done.err
     assert "Traceback" not in done.err
     assert not done.error.endswith("."), done.error
-    assert done.error[0] == done.error[0].lower() or done.error.startswith("Vault"), done.error
+    assert done.error[0] == done.error[0].lower() or done.error.split()[0] in _NAMES, done.error
     assert "internal error" not in done.error
     lines = [line for line in done.err.splitlines() if line and not line.startswith("type ")]
     assert len(lines) == len(_SAID.findall(done.err)), done.err

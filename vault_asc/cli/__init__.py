@@ -11,7 +11,7 @@ import click
 
 from vault_asc import __version__
 from vault_asc.cli.lazy import LazyGroup
-from vault_asc.cli.output import report, report_bug, report_interrupt
+from vault_asc.cli.output import report, report_bug, report_interrupt, silence
 from vault_asc.errors import ConfigError, VaultAscError
 
 _COMMANDS = {
@@ -98,8 +98,7 @@ def _unforeseen(error: Exception, *, debug: bool) -> int:
 
 def _no_output(error: OSError) -> ConfigError:
     """Nothing can be printed, as to a full disk. Files are `vault_asc.files`' business, with errors of their own."""
-    # What is left in the buffer would fail once more while Python ends, with other words and another exit code.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    silence(sys.stdout)
     reason = os.strerror(error.errno or errno.EIO).lower()
     return ConfigError(
         f"the output cannot be written: {reason}; what was asked for may be done all the same",

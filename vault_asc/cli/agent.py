@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vault_asc.cli.wiring import Connection, config_option
+from vault_asc.errors import ConfigError
 
 
 @click.group(no_args_is_help=False)
@@ -15,8 +16,9 @@ def agent() -> None:
 
 
 @agent.command("config")
+@click.option("--user", help="Who runs the Agent, when it is not you: the socket will belong to that user.")
 @config_option
-def config_(*, connection: Connection) -> None:
+def config_(*, user: str | None, connection: Connection) -> None:
     """Print one complete configuration for `vault agent` and `bao agent`.
 
     \b
@@ -27,7 +29,21 @@ def config_(*, connection: Connection) -> None:
     from vault_asc.config import state_dir
 
     config = connection.config()
-    click.echo(render(config, Exec(_command(), state_dir(config, os.environ).absolute())), nl=False)
+    uid, gid = _ids(user)
+    click.echo(render(config, Exec(_command(), state_dir(config, os.environ).absolute(), uid, gid)), nl=False)
+
+
+def _ids(user: str | None) -> tuple[int, int]:
+    """Numbers of a user and of his group; your own without a name."""
+    if user is None:
+        return os.geteuid(), os.getegid()
+    import pwd
+
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError as exc:
+        raise ConfigError(f'there is no user "{user}" on this machine', hint="name who runs the Agent") from exc
+    return found.pw_uid, found.pw_gid
 
 
 def _command() -> list[str]:

@@ -1,7 +1,10 @@
 """What is printed beside results: errors, hints and warnings on stderr, tables on stdout."""
 
 import contextlib
+import os
+import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -61,8 +64,20 @@ def on_one_line(text: str) -> str:
 
 
 def _say(what: str, text: str) -> None:
-    with contextlib.suppress(OSError):  # a closed or full stderr must not change the exit code
-        click.echo(f"vault-asc: {what}: {on_one_line(text)}", err=True)
+    _complain(f"vault-asc: {what}: {on_one_line(text)}\n")
+
+
+def _complain(text: str) -> None:
+    try:
+        click.echo(text, err=True, nl=False)
+    except OSError:  # a full or closed stderr must not change the exit code
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Give up an output that cannot be written to: what is left in its buffer would fail again while Python ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _traceback(error: BaseException) -> None:
@@ -71,5 +86,4 @@ def _traceback(error: BaseException) -> None:
     from vault_asc.secret import mask
 
     # The chain's messages may quote foreign text (a server's answer, a library's words): masked before it is shown.
-    with contextlib.suppress(OSError):
-        click.echo(mask("".join(traceback.format_exception(error))), err=True, nl=False)
+    _complain(mask("".join(traceback.format_exception(error))))
