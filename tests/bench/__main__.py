@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vault_asc.lab.world import ISSUER_ID, World
+from vault_asc.lab.serve import ISSUER_ID
+from vault_asc.lab.world import World
 
 BASELINES = Path(__file__).parent / "baselines"
 SCRIPT = Path(sys.executable).with_name("vault-asc")

@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 from vault_asc import http
 from vault_asc.lab.demo import Flow
+from vault_asc.lab.serve import ISSUER_ID
 from vault_asc.lab.server import BaoAgent
-from vault_asc.lab.world import ISSUER_ID, World
+from vault_asc.lab.world import World
 from vault_asc.rotation import TargetState
 from vault_asc.state import StateDir
 

@@ -87,7 +87,8 @@ def _told(results: "list[Result]", *, under_agent: bool) -> int:
     failed = [result for result in results if _failed(result)]
     for result in results:
         if result.error is not None:
-            warn(f"{result.target.name}: {result.reason}")
+            # What could not be recorded is told here and nowhere else.
+            warn(f"{result.target.name}: {result.reason}" if result.recorded else _line(result))
             report(result.error, debug=False)
         else:
             click.echo(_line(result), err=result in failed)

@@ -12,7 +12,8 @@ from typing import Final
 
 from vault_asc.clock import system_clock
 from vault_asc.errors import TargetError
-from vault_asc.lab.world import CREDENTIAL_ID, ISSUER_ID, World
+from vault_asc.lab.serve import CREDENTIAL_ID, ISSUER_ID
+from vault_asc.lab.world import World
 from vault_asc.rotation import TargetState
 from vault_asc.state import StateDir
 

@@ -14,20 +14,16 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from vault_asc.clock import system_clock
 from vault_asc.errors import VaultAscError
 from vault_asc.files import write_atomic
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.nexla import NexlaSimulator
+from vault_asc.lab.serve import CREDENTIAL_ID, new_key
 from vault_asc.lab.server import KV_MOUNT, BaoAgent, BaoServer
 from vault_asc.secret import Secret
 from vault_asc.tokens import BACKDATE
 
-ISSUER_ID: Final = "57246542-96fe-1a63-e053-0824d011072a"
-CREDENTIAL_ID: Final = 5001
 ONE_TARGET: Final[Mapping[str, int]] = MappingProxyType({"sales": CREDENTIAL_ID})
 SERVICE_KEY: Final = "lab-service-key"  # opens the simulator of this process and nothing else
 _COMMAND_TIMEOUT: Final = 60  # seconds
@@ -127,18 +123,9 @@ class World:
 
     def new_key(self, key_id: str) -> Path:
         """Make a key, as App Store Connect would: its public half stays at Apple, the .p8 is downloaded once."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.apple.add_key(key_id, public, issuer_id=ISSUER_ID)
         file = self.dir / f"AuthKey_{key_id}.p8"
         file.touch(mode=0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        file.write_bytes(new_key(self.apple, key_id))
         return file
 
     def agent(self) -> BaoAgent:
