@@ -261,3 +261,10 @@ def test_what_cannot_work_is_refused(config: Config, call: Exec, said: str) -> N
 def test_a_store_of_a_team_is_read_at_its_own_path() -> None:
     read = rendered(PLAIN._replace(store=StoreSettings("kv", "asc/team-b")))
     assert read["template"][1]["contents"].startswith('{{ with secret "kv/data/asc/team-b/keys/prod" }}')
+
+
+def test_a_socket_path_that_no_kernel_takes_is_refused() -> None:
+    fits = Path("/" + "a" * (107 - len("//agent.sock")))
+    assert render(PLAIN._replace(agent=PLAIN.agent._replace(dir=fits)), CALL)
+    with pytest.raises(ConfigError, match="longer than the 107 bytes"):
+        render(PLAIN._replace(agent=PLAIN.agent._replace(dir=Path(f"{fits}b"))), CALL)

@@ -9,16 +9,19 @@ after 150 s without Vault, 3 retries repaired the token in 104 s, endless ones i
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Final
 
 from vault_asc.config import Config
 from vault_asc.errors import ConfigError
 from vault_asc.names import is_unix
 from vault_asc.secret import safe_text
 
-EXEC_TIMEOUT = 60
+_SOCKET_MAX: Final = 107  # bytes: sun_path of Linux, without its closing zero
+EXEC_TIMEOUT: Final = 60
 """Seconds after which the Agent kills a push; a push gives itself 50."""
 
 
@@ -53,6 +56,11 @@ def render(config: Config, call: Exec) -> str:
         raise ConfigError(
             f'"{call.command[0]}" is no absolute command, and the Agent\'s helper has no search path of yours',
             hint="call vault-asc by its whole path",
+        )
+    if len(os.fsencode(config.agent.socket)) > _SOCKET_MAX:
+        raise ConfigError(
+            f'"{config.agent.socket}" is longer than the {_SOCKET_MAX} bytes that a unix socket may be called',
+            hint="set agent.dir to a shorter path, such as /run/vault-asc",
         )
     if not config.targets:
         raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")

@@ -61,6 +61,7 @@ class User:
     ) -> None:
         self.home, self.mount, self.server = home, mount, server
         self._capsys, self._patch = capsys, patch
+        self.tokens: list[str] = []
         self.token_file = home / ".vault-token"
         self.config_file = home / "vault-asc.toml"
         self.use(server.root_token)
@@ -68,6 +69,7 @@ class User:
 
     def use(self, token: Secret) -> None:
         """Log in, as `vault login` does."""
+        self.tokens.append(token.reveal())
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(token.reveal(), encoding="ascii")
 

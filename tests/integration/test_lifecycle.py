@@ -230,7 +230,7 @@ def test_forged_note_gives_no_token(keeper: Lifecycle, root: Root, kv_mount: str
     old, new = new_key(), new_key()
     keeper.import_key(NAME, old, TEAM)
     note = keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
-    forged = vars(note) | {"spki_sha256": new.spki_sha256}
+    forged = note._asdict() | {"spki_sha256": new.spki_sha256}
     root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": forged})
     keeper.promote(NAME, new.spki_sha256)
 

@@ -267,7 +267,7 @@ def test_foreign_text_in_records_and_notes_is_made_fit_for_a_terminal(
     keeper.import_key(NAME, new_key(), TEAM)
     evil = "\x1b]0;owned\x07\r\nvault-asc: error: none"
     put(root, kv_mount, keeper.store.read(NAME).record.dump() | {"changed_by": evil, "state": "disabled"})
-    root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": {**vars(NOTE), "staged_by": evil}})
+    root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": {**NOTE._asdict(), "staged_by": evil}})
 
     note, _ = keeper.store.note(NAME)
     assert note is not None

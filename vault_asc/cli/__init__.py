@@ -72,7 +72,7 @@ def run(args: Sequence[str]) -> int:
     except VaultAscError as error:
         return report(error, debug=debug)
     except click.UsageError as error:
-        return report(_usage(error), debug=debug)
+        return report(_usage(error), debug=False)
     except (click.Abort, KeyboardInterrupt):
         return report_interrupt()
     except SystemExit:  # click's way out, and its only one here, when nobody reads the output any more
