@@ -103,6 +103,9 @@ BAD: dict[str, Scene] = {
     "option without a value": Scene(2, ("mint", "prod", "--out"), nothing, '"--out" requires an argument', "--help"),
     "bad configuration": Scene(2, ("mint", "prod"), bad_config, 'unknown key "valt"', 'did you mean "vault"?'),
     "no target": Scene(7, ("push", "sals"), Stage.pushed, 'no target "sals"', "targets there: sales, other"),
+    "target of two lines": Scene(
+        7, ("push", "a\nb"), Stage.pushed, 'no target "a\\nb" in', "targets there: sales, other"
+    ),
     "push of nothing": Scene(2, ("push",), Stage.pushed, "push needs targets", "--all"),
     "push of both": Scene(2, ("push", "sales", "--all"), Stage.pushed, "not both", "--all"),
     # keys

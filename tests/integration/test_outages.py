@@ -1,8 +1,7 @@
 """Vault sealed, Vault down, Nexla down: lives shortened, nothing else."""
 
 import time
-
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.worlds import (
     import_key,
@@ -23,10 +22,15 @@ from vault_asc.state import StateDir
 REPAIRED_WITHIN = 90.0  # seconds after the end of the outage: the promise; a few are usual
 
 
-@pytest.mark.parametrize(
-    ("outage", "token_period"), [("sealed", 60), ("down", 4)], ids=["sealed", "down, and the Agent's token dies"]
-)
-def test_an_outage_of_vault_ends_before_the_token_does(outage: str, token_period: int) -> None:
+def test_an_outage_of_vault_ends_before_the_token_does() -> None:
+    """Side by side, because they mostly wait: sealed, and down for so long that the Agent's own token dies."""
+    with ThreadPoolExecutor() as pool:
+        outages = [pool.submit(outage_of_vault, "sealed", 60), pool.submit(outage_of_vault, "down", 4)]
+    for outage in outages:
+        outage.result()
+
+
+def outage_of_vault(outage: str, token_period: int) -> None:
     """A fifth of the usable life, around the moment of the refresh."""
     server = BaoServer(storage="raft")
     with World(usable_life=30, tick=1, token_period=token_period, server=server) as world:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import click
+
 from vault_asc.clock import system_clock
 from vault_asc.errors import TargetError
 from vault_asc.lab.serve import CREDENTIAL_ID, ISSUER_ID
@@ -24,6 +26,9 @@ _AFTER: Final = 14.0  # seconds until the old key is revoked
 _END: Final = 10.0  # seconds until the summary
 _FIRST_TOKEN: Final = 30.0  # seconds that the first token may take to come
 _READ_EVERY: Final = 1.0
+_REPORT_EVERY: Final = 3.0
+_BAR: Final = 24  # characters
+_COLOURS: Final = {"you": "cyan", "nexla": "green", "apple": "yellow", "flow": "blue", "summary": "magenta"}
 
 Echo = Callable[[str], None]
 
@@ -54,7 +59,8 @@ class Timeline:
     def say(self, who: str, what: str) -> None:
         """One line."""
         with self.lock:
-            self.echo(f"{time.monotonic() - self.begin:5.1f}s  {who:<7}  {what}")
+            shown = click.style(f"{who:<7}", fg=_COLOURS.get(who), bold=who == "you")
+            self.echo(f"{time.monotonic() - self.begin:5.1f}s  {shown}  {what}")
 
 
 class Flow:
@@ -100,14 +106,20 @@ class Story:
             self.watch(_FIRST_TOKEN, until=lambda: bool(self.tokens))
             self.flow.start()
             self.timeline.say("flow", "a data flow now reads App Store Connect through Nexla, once a second")
-            self.watch(_BEFORE)
-            self.rotate()
-            self.watch(_AFTER)
-            self.world.apple.revoke("DEMOKEY001")
-            self.timeline.say("apple", "the old key DEMOKEY001 is revoked; nobody uses it any more")
-            self.watch(_END)
-            self.flow.stop()
+            try:
+                self.live()
+            finally:
+                self.flow.stop()
         self.summary()
+
+    def live(self) -> None:
+        """What happens while the flow reads."""
+        self.watch(_BEFORE)
+        self.rotate()
+        self.watch(_AFTER)
+        self.world.apple.revoke("DEMOKEY001")
+        self.timeline.say("apple", "the old key DEMOKEY001 is revoked; nobody uses it any more")
+        self.watch(_END)
 
     def command(self, *words: str) -> None:
         """Run a command and show it with what it printed."""
@@ -125,15 +137,15 @@ class Story:
     def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Tell of each new token and of the flow, for a while or until something has happened."""
         end = time.monotonic() + seconds
-        next_report = time.monotonic() + 5
+        next_report = time.monotonic() + _REPORT_EVERY
         while time.monotonic() < end and not until():
             state = self.states.load("sales")
             if state.started_at and (not self.tokens or state.started_at != self.tokens[-1].started_at):
                 self.tokens.append(state)
-                self.timeline.say("nexla", f"token {len(self.tokens)} is {_told(state)}")
+                self.timeline.say("nexla", f"{_left(state)}   token {len(self.tokens)}: {state.outcome}")
             if self.flow.answers and time.monotonic() >= next_report:
-                next_report += 5
-                self.timeline.say("flow", f"{_answers(self.flow.answers)}; {_left(state)}")
+                next_report += _REPORT_EVERY
+                self.timeline.say("flow", f"{_left(state)}   apple's answers: {_answers(self.flow.answers)}")
             time.sleep(0.1)
 
     def summary(self) -> None:
@@ -157,13 +169,11 @@ class Story:
         )
 
 
-def _told(state: TargetState) -> str:
-    now = system_clock()
-    return f"{state.outcome}: key ID {state.key_id}, {state.remaining(now):.0f} s left"
-
-
 def _left(state: TargetState) -> str:
-    return f"the token of {state.key_id} has {state.remaining(system_clock()):.0f} s left"
+    """The token at Nexla: a bar of the life that it has left, and whose it is."""
+    left = max(0.0, state.remaining(system_clock()))
+    full = min(_BAR, round(_BAR * left / USABLE_LIFE))
+    return f"{'█' * full}{'░' * (_BAR - full)} {left:2.0f} s left, {state.key_id}"
 
 
 def _answers(answers: Counter[int]) -> str:
