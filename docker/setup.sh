@@ -32,7 +32,7 @@ for policy in agent key-admin registrar; do vault-asc policy write "$policy"; do
 
 echo "3. the Agent's identity"
 bao auth enable approle
-bao write auth/approle/role/vault-asc token_policies=asc-agent token_no_default_policy=true token_period=1h
+bao write auth/approle/role/vault-asc token_policies=asc-agent token_no_default_policy=true token_period=5m
 bao read -field=role_id auth/approle/role/vault-asc/role-id > "$RUN/role_id"
 bao write -f -field=secret_id auth/approle/role/vault-asc/secret-id > "$RUN/secret_id"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vault_asc.clock import Clock
 from vault_asc.config import Target
-from vault_asc.errors import BusyError, ConfigError, VaultAscError
+from vault_asc.errors import BusyError, ConfigError, TargetError, VaultAscError
 from vault_asc.rotation import TargetState, due
 from vault_asc.state import StateDir, read_tick
 
@@ -79,7 +79,7 @@ class Pass:
         results = []
         for target in self._by_expiry(targets):
             if end - self.clock() < _LEAST:
-                results.append(Result(target, "no time left in this pass"))
+                results.append(Result(target, "not tried", error=_too_late(), recorded=True))
             else:
                 results.append(self._one(target, opened))
         return results
@@ -145,6 +145,13 @@ class Pass:
         tick = read_tick(self.ticks, target.key) if self.ticks else None
         reason = due(target, state, tick, self.clock())
         return reason or (None if self.only_due else "asked for")
+
+
+def _too_late() -> TargetError:
+    return TargetError(
+        f"the {DEADLINE:.0f} s of this pass were over before its turn; its state is unchanged",
+        hint="push again, it comes earlier then; if this goes on, spread the targets over several hosts",
+    )
 
 
 def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]:

@@ -109,7 +109,9 @@ def _failed(result: "Result") -> bool:
 
     if result.error is not None:
         return True
-    return result.state is not None and result.state.outcome not in {Outcome.LIVE, Outcome.UNPROVEN}
+    if result.state is None or result.state.outcome is Outcome.UNPROVEN:
+        return False
+    return result.state.outcome is not Outcome.LIVE or result.state.failures > 0  # live, but without its token file
 
 
 def _line(result: "Result") -> str:

@@ -1,11 +1,6 @@
-"""The only user of hvac: connect, KV v2, policies; every error becomes one of ours that names path and capability.
+"""One connection to Vault: KV v2, policies, and who the token is."""
 
-Not here: what the secrets mean (store), which policies exist (policy), how HTTP behaves (http).
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import hvac
@@ -14,70 +9,15 @@ from hvac import exceptions as hvac_errors
 
 from vault_asc import http
 from vault_asc.errors import (
-    ConflictError,
     NotFoundError,
     PermissionDeniedError,
-    VaultAscError,
     VaultError,
-    VaultUnavailableError,
 )
 from vault_asc.secret import Secret, safe_text
+from vault_asc.vault.errors import Advice, InvalidTokenError, MissingVersionError, Translated, foreign_answer
+from vault_asc.vault.kv import NO_METADATA, KvMetadata, KvSecret, KvVersion
 
-Advice = Callable[[str, str], str | None]
-"""Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
-
-_UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
 _ANY_POLICY: Final = "use a token with one of the policies of `vault-asc policy list`"
-DEFAULT_MAX_VERSIONS: Final = 10  # what KV v2 keeps when neither the secret nor the mount says otherwise
-
-
-class LostAnswerError(VaultUnavailableError):
-    """A write was sent and no answer came back: whether it happened has to be looked up, never assumed."""
-
-
-class InvalidTokenError(PermissionDeniedError):
-    """The Vault token itself is not valid (any more), so nothing is said about what it may do."""
-
-
-class CheckAndSetError(ConflictError):
-    """The version that a write was based on is no longer the current one."""
-
-
-class MissingVersionError(NotFoundError):
-    """A KV version that exists no more, or never did.
-
-    Attributes:
-        state: `deleted`, `destroyed`, or `missing` (never written, or pruned by max_versions).
-        deleted_at: ISO 8601 time of the deletion, "" when there was none.
-    """
-
-    def __init__(self, message: str, *, hint: str | None = None, state: str, deleted_at: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.state = state
-        self.deleted_at = deleted_at
-
-
-@dataclass(frozen=True)
-class KvSecret:
-    """One version of a KV v2 secret. `data` may hold key material and is never shown."""
-
-    data: Mapping[str, Any] = field(repr=False)
-    version: int
-    created_time: str
-    deletion_time: str = ""
-
-
-class KvVersion(NamedTuple):
-    """What the metadata says of one version."""
-
-    created_time: str
-    deletion_time: str
-    destroyed: bool
-
-    @property
-    def readable(self) -> bool:
-        """Whether its data can still be read. A deletion planned for the future counts as gone soon, so as gone."""
-        return not self.destroyed and not self.deletion_time
 
 
 class _Mount(NamedTuple):
@@ -86,19 +26,6 @@ class _Mount(NamedTuple):
     path: str
     kind: str
     kv_version: str
-
-
-class KvMetadata(NamedTuple):
-    """Versions of a secret without any of its values."""
-
-    current_version: int
-    max_versions: int
-    delete_version_after: str
-    versions: Mapping[int, KvVersion]
-
-
-NO_METADATA: Final = KvMetadata(0, 0, "0s", {})
-"""The metadata of a secret that was never written."""
 
 
 class Vault:
@@ -123,6 +50,7 @@ class Vault:
     ) -> None:
         self.address = address
         self._advice = advice or (lambda _path, _capability: None)
+        self._translated = Translated(address, self._advice)
         # An empty token, never None: for None hvac would look into the environment and ~/.vault-token.
         self._client: Any = hvac.Client(
             url=http.base_url(address),
@@ -298,92 +226,4 @@ class Vault:
         """The `data` of an answer; hvac hands the bare response over when the body was no JSON."""
         if isinstance(answer, dict) and isinstance(answer.get("data"), dict):
             return dict(answer["data"])
-        raise _foreign(where)
-
-    @contextmanager
-    def _translated(self, path: str, capability: str, *, writing: bool = False) -> Iterator[None]:
-        """Turn what hvac and requests raise into our tree; the one place that does."""
-        try:
-            yield
-        except hvac_errors.VaultError as exc:
-            raise self._refused(path, capability, exc, writing=writing) from exc
-        except requests.RequestException as exc:
-            if writing and http.was_sent(exc):
-                raise self._lost(path, http.explain(exc)) from exc
-            raise self._unreachable(exc) from exc
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:  # JSON, but of another shape than Vault's
-            raise _foreign(path) from exc
-
-    def _refused(self, path: str, capability: str, exc: Any, *, writing: bool) -> VaultAscError:
-        """The error for an answer with an error status."""
-        if isinstance(exc, hvac_errors.Forbidden):
-            return self._denied(path, capability, exc)
-        if isinstance(exc, hvac_errors.InvalidPath):
-            return NotFoundError(f'nothing at "{path}" in Vault')
-        if isinstance(exc, hvac_errors.BadGateway) and writing:
-            return self._lost(path, "a proxy answered 502")  # its words, not Vault's: the request may have got through
-        if isinstance(exc, _UNAVAILABLE):
-            return self._unavailable(exc)
-        if isinstance(exc, hvac_errors.InvalidRequest) and "check-and-set" in _text(exc):
-            return CheckAndSetError(f'"{path}" was changed by somebody else in the meantime')
-        what = "refused the request to" if isinstance(exc, hvac_errors.InvalidRequest) else "failed at"
-        return VaultError(f'Vault {what} "{path}": {_text(exc)}', hint="try again; the server's log says more")
-
-    @staticmethod
-    def _lost(path: str, why: str) -> LostAnswerError:
-        return LostAnswerError(
-            f'no answer to the write to "{path}": {why}',
-            hint="repeat the command: it looks first and completes what is missing",
-        )
-
-    def _denied(self, path: str, capability: str, exc: Any) -> PermissionDeniedError:
-        # OpenBao and older Vault answer an invalid token with exactly this, newer Vault names it; a policy's denial
-        # has more around it.
-        if _text(exc) == "permission denied" or "invalid token" in _text(exc):
-            return InvalidTokenError(
-                f'permission denied on "{path}": the Vault token is invalid, expired or revoked',
-                hint="log in again (vault login), or name another token with --token-file",
-            )
-        return PermissionDeniedError(
-            f'permission denied: the token lacks "{capability}" on "{path}"',
-            hint=self._advice(path, capability),
-        )
-
-    def _unavailable(self, exc: Any) -> VaultUnavailableError:
-        if "sealed" in _text(exc):
-            return VaultUnavailableError(
-                f"Vault at {self.address} is sealed", hint="unseal it: vault operator unseal; nothing was lost"
-            )
-        return VaultUnavailableError(
-            f"Vault at {self.address} cannot answer now: {_text(exc)}", hint="try again in a moment"
-        )
-
-    def _unreachable(self, exc: requests.RequestException) -> VaultUnavailableError:
-        return VaultUnavailableError(
-            f"Vault at {self.address} cannot be reached: {http.explain(exc)}",
-            hint=_call_hint(exc, self.address),
-        )
-
-
-def _foreign(where: str) -> VaultError:
-    return VaultError(
-        f'the answer for "{where}" is not what Vault sends', hint="check that the address is a Vault or OpenBao server"
-    )
-
-
-def _call_hint(exc: requests.RequestException, address: str) -> str:
-    if address.startswith("unix://"):
-        return "check that the Agent runs, that its listener has this path, and that this user may open it"
-    if isinstance(exc, http.CertificateError):
-        return "name the CA of the server: vault.ca_file, VAULT_CACERT or BAO_CACERT"
-    if isinstance(exc, http.RedirectRefusedError):
-        return "redirects are not followed, they would carry the token elsewhere: use the address that it leads to"
-    if isinstance(exc, http.BadAnswerError | http.AnswerTooLargeError):
-        return "check that the address (vault.address, VAULT_ADDR, BAO_ADDR) is Vault's own, not a web page or a proxy"
-    return "check the address (vault.address, VAULT_ADDR, BAO_ADDR), that the server runs, and the network in between"
-
-
-def _text(exc: Any) -> str:
-    """Vault's own words, fit for one line."""
-    errors = exc.errors if isinstance(exc.errors, list) else [exc.errors or exc.text or ""]
-    return safe_text(" ".join(" ".join(str(e).split()) for e in errors)) or "no reason given"
+        raise foreign_answer(where)

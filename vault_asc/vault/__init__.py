@@ -1,0 +1,32 @@
+"""Vault and OpenBao: the only user of hvac.
+
+    client   one connection: KV v2, policies, who am I
+    kv       what KV version 2 holds
+    errors   every error becomes one of ours that names path, capability and shipped policy
+
+Not here: what the secrets mean (`store`), which policies exist (`policy`), how HTTP behaves (`http`).
+"""
+
+from vault_asc.vault.client import Vault
+from vault_asc.vault.errors import (
+    Advice,
+    CheckAndSetError,
+    InvalidTokenError,
+    LostAnswerError,
+    MissingVersionError,
+)
+from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
+
+__all__ = [
+    "DEFAULT_MAX_VERSIONS",
+    "NO_METADATA",
+    "Advice",
+    "CheckAndSetError",
+    "InvalidTokenError",
+    "KvMetadata",
+    "KvSecret",
+    "KvVersion",
+    "LostAnswerError",
+    "MissingVersionError",
+    "Vault",
+]
