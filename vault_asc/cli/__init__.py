@@ -4,7 +4,8 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import NoReturn
 
 import click
@@ -33,6 +34,7 @@ _COMMANDS = {
 
 _CLOSED_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 _NO_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_FRAME_ROOM = 1 << 14  # slots of 8 bytes; the piece that is taken for it is about twice as large
 _GC_THRESHOLD = 50_000  # new objects between two collections; 700 is Python's own
 
 _START = """\
@@ -110,4 +112,15 @@ def main() -> NoReturn:
     """Entry point of the console script."""
     # Imports make many objects that all live on; looking through them again and again costs a tenth of a short command.
     gc.set_threshold(_GC_THRESHOLD)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_with_room(run)(sys.argv[1:]))
+
+
+def _with_room(function: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """The function with a frame so large that all frames of its calls fit into the same piece of memory.
+
+    CPython keeps frames in pieces of 16 KiB and gives each back as soon as it is empty. Where a border of two falls
+    among the calls by which modules are imported is chance; when it does, each of them maps and unmaps memory: measured
+    with 3.11, 6,000 times in one mint, a quarter of its time. Where frames are kept otherwise this changes nothing.
+    """
+    code = function.__code__.replace(co_stacksize=_FRAME_ROOM)
+    return FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
