@@ -5,7 +5,7 @@ still current, and the repeated command completes. No command here reads a priva
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from vault_asc.clock import Clock, iso
@@ -102,13 +102,15 @@ class Lifecycle:
         return self._promote(stored, note)
 
     def _promote(self, stored: StoredRecord, note: Note) -> Change:
-        return self._replace(
+        return self._write(
             stored,
-            identity=stored.record.identity._replace(key_id=note.key_id),
-            spki_sha256=note.spki_sha256,
-            private_version=note.private_version,
-            imported_at=note.staged_at,
-            imported_by=note.staged_by,
+            stored.record._replace(
+                identity=stored.record.identity._replace(key_id=note.key_id),
+                spki_sha256=note.spki_sha256,
+                private_version=note.private_version,
+                imported_at=note.staged_at,
+                imported_by=note.staged_by,
+            ),
         )
 
     def rotate(self, name: str, key: PrivateKey, key_id: str) -> Change:
@@ -143,13 +145,15 @@ class Lifecycle:
                 " nothing was changed",
                 hint=f"see what is left: vault-asc key show {name}",
             )
-        return self._replace(
+        return self._write(
             stored,
-            identity=older.identity,
-            spki_sha256=older.spki_sha256,
-            private_version=older.private_version,
-            imported_at=older.imported_at,
-            imported_by=older.imported_by,
+            stored.record._replace(
+                identity=older.identity,
+                spki_sha256=older.spki_sha256,
+                private_version=older.private_version,
+                imported_at=older.imported_at,
+                imported_by=older.imported_by,
+            ),
         )
 
     def set_state(self, name: str, state: State) -> Change:
@@ -157,7 +161,7 @@ class Lifecycle:
         stored = self.store.read(name)
         if stored.record.state is state:
             return Change(stored, changed=False)
-        return self._replace(stored, state=state)
+        return self._write(stored, stored.record._replace(state=state))
 
     def destroy(self, name: str) -> bool:
         """Remove a disabled key with all its versions, for good. False when there was nothing left to remove."""
@@ -207,10 +211,10 @@ class Lifecycle:
 
     # -- writing and looking back --------------------------------------------------------------------------------
 
-    def _replace(self, stored: StoredRecord, **changes: object) -> Change:
-        values = {**changes, "changed_by": self.store.vault.whoami()}
-        record = replace(stored.record, **values)  # type: ignore[arg-type]  # the fields of Record, by name
-        self.store.write_record(stored.name, record, cas=stored.version)
+    def _write(self, stored: StoredRecord, record: Record) -> Change:
+        """Make `record` the current one of the key, in the name of whoever asks."""
+        signed = record._replace(changed_by=self.store.vault.whoami())
+        self.store.write_record(stored.name, signed, cas=stored.version)
         return Change(self.store.read(stored.name), changed=True)
 
     def _history(self, stored: StoredRecord, wanted: Callable[[Record], bool]) -> Record | None:

@@ -11,7 +11,7 @@ Reading and single check-and-set writes are here; the order of writes that makes
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -56,8 +56,7 @@ class Layout(NamedTuple):
         return f"{self.prefix}/staged/{name}"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """The public facts of a key. Times are ISO 8601 in UTC; the fingerprint is the SHA-256 of the public key (SPKI)."""
 
     custody: Custody
@@ -71,7 +70,7 @@ class Record:
 
     def dump(self) -> dict[str, Any]:
         """As it is written to Vault."""
-        facts = {k: v for k, v in asdict(self).items() if k != "identity"}
+        facts = {k: v for k, v in self._asdict().items() if k != "identity"}
         issuer = {} if self.identity.issuer_id is None else {"issuer_id": self.identity.issuer_id}
         return {
             "format": FORMAT,

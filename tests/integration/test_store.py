@@ -1,7 +1,6 @@
 """How keys lie in Vault: what is written, what is refused when it is read, and what becomes of lost answers."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -69,8 +68,8 @@ def wired(vault: VaultUnderTest, kv_mount: str, wire: Wire) -> Iterator[Lifecycl
     "record",
     [
         RECORD,
-        replace(RECORD, state=State.DISABLED),
-        replace(RECORD, identity=identity(key_id=keys.KEY_ID, issuer_id=None, individual=True)),
+        RECORD._replace(state=State.DISABLED),
+        RECORD._replace(identity=identity(key_id=keys.KEY_ID, issuer_id=None, individual=True)),
     ],
     ids=["team", "disabled", "individual"],
 )
@@ -93,13 +92,13 @@ def test_three_secrets_hold_what_the_design_says_and_nothing_else(keeper: Lifecy
         return found
 
     record, private, note = data("keys"), data("private"), data("staged")
-    assert set(record) == {"format", "key_id", "key_type", "audience", "issuer_id"} | set(vars(RECORD)) - {"identity"}
+    assert set(record) == {"format", "key_id", "key_type", "audience", "issuer_id"} | set(RECORD._fields) - {"identity"}
     assert (record["format"], record["private_version"], record["custody"]) == (1, 1, "kv")
     assert private == {"private_key": other.pem.reveal(), "key_id": keys.OTHER_KEY_ID}
     assert list(note) == ["key_id", "private_version", "spki_sha256", "staged_at", "staged_by"]
     for public in (record, note):
         assert "PRIVATE" not in str(public)
-    assert "issuer_id" not in replace(RECORD, identity=TEAM._replace(issuer_id=None)).dump()
+    assert "issuer_id" not in RECORD._replace(identity=TEAM._replace(issuer_id=None)).dump()
 
 
 def test_names_are_those_of_records(store: Store) -> None:
@@ -280,11 +279,11 @@ def test_foreign_text_in_records_and_notes_is_made_fit_for_a_terminal(
 
 def test_conflict_on_the_record_says_who_was_faster_and_when(store: Store) -> None:
     store.write_record(NAME, RECORD, cas=0)
-    store.write_record(NAME, replace(RECORD, changed_by="ada"), cas=1)
+    store.write_record(NAME, RECORD._replace(changed_by="ada"), cas=1)
     when = store.read(NAME).written_at
 
     with pytest.raises(ConflictError) as caught:
-        store.write_record(NAME, replace(RECORD, changed_by="bob"), cas=1)
+        store.write_record(NAME, RECORD._replace(changed_by="bob"), cas=1)
 
     assert f'the record of "{NAME}" was changed by ada at {when}; your change was not made' in caught.value.message
     assert f"vault-asc key show {NAME}" in str(caught.value.hint)
@@ -334,7 +333,7 @@ def test_lost_answer_of_a_later_version_is_not_taken_for_the_one_before(wire: Wi
     wired.store.write_record(NAME, RECORD, cas=0)
     wire.lose_once("POST", f"data/{PREFIX}/keys/", LOSE_REQUEST)
     with pytest.raises(LostAnswerError):
-        wired.store.write_record(NAME, replace(RECORD, state=State.DISABLED), cas=1)
+        wired.store.write_record(NAME, RECORD._replace(state=State.DISABLED), cas=1)
     assert wired.store.read(NAME).record.state is State.ENABLED
 
 
