@@ -1,6 +1,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests import keys
 from tests.keys import ISSUER_ID, KEY_ID
-from vault_asc.inspection import decode, read_token_file
+from vault_asc.inspection import broken_rules, decode, read_token_file
 from vault_asc.key.identity import identity
 from vault_asc.tokens import Token, TokenRequest, mint
 
@@ -98,3 +99,53 @@ def test_decode_needs_no_valid_signature_and_no_time() -> None:
 def test_decode_says_when_it_is_no_jwt(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a JWT$"):
         decode(text)
+
+
+def whole(**changes: Any) -> str:
+    """A token by the rules, but for the changes; header members are given as `header_alg` and so on."""
+    header = {"alg": "ES256", "kid": "ABCDE12345", "typ": "JWT"}
+    payload: dict[str, Any] = {"iss": "x", "iat": 940, "exp": 2080, "aud": "appstoreconnect-v1"}
+    for name, value in changes.items():
+        part = header if name.startswith("header_") else payload
+        part[name.removeprefix("header_")] = value
+        if value is None:
+            del part[name.removeprefix("header_")]
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload)]
+    return ".".join([*parts, "A" * 86])
+
+
+def test_a_good_token_breaks_no_rule() -> None:
+    assert broken_rules(whole(), 1000) == []
+    assert broken_rules(whole(iss=None, sub="user", scope=["GET /v1/apps"]), 1000) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"header_alg": "HS256"}, "alg is not"),
+        ({"header_typ": None}, "typ is not"),
+        ({"header_kid": ""}, "kid is missing"),
+        ({"aud": "other"}, "aud is not one of"),
+        ({"sub": "user"}, "iss and sub are both there"),
+        ({"iss": None}, "sub has to be"),
+        ({"iat": 940.5}, "whole numbers"),
+        ({"exp": True}, "whole numbers"),
+        ({"exp": 1000}, "it expired 0s ago"),
+        ({"iat": 1030}, "iat is 30s in the future"),
+        ({"exp": 2141}, "it lives 20m 1s from iat to exp"),
+        ({"iat": 1000, "exp": 2230}, "exp is 20m 30s away"),
+        ({"scope": "GET /v1/apps"}, "scope is not an array"),
+        ({"scope": ["POST /v1/apps"]}, 'scope entry "POST /v1/apps"'),
+    ],
+)
+def test_each_rule_of_apples_is_told(changes: dict[str, Any], rule: str) -> None:
+    assert [told for told in broken_rules(whole(**changes), 1000) if rule in told]
+
+
+def test_a_der_signature_is_told() -> None:
+    assert ["DER" in rule for rule in broken_rules(whole()[:-86] + "A" * 96, 1000)] == [True]
+
+
+def test_what_is_no_token_has_no_rules() -> None:
+    with pytest.raises(ValueError, match="not a JWT"):
+        broken_rules("", 1000)
