@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# T=tests/test_key.py or T="-k rotate" runs a part of the tests.
+# T=tests/key or T="-k rotate" runs a part of the tests.
 T      ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -50,7 +50,7 @@ lock: ## renew requirements/*.txt (needs the network)
 LOCK := --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header
 
 build: install ## wheel and sdist into dist/
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/hatchling build -d dist
 
 clean: ## remove .venv and all that tools leave
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,7 +2,7 @@
 
 Light, like all that a pass with nothing due needs; the attempt itself is in `refreshing`.
 
-Source of the numbers: the simulation behind docs/decisions (half the usable life +-10 % bridges an outage of 7 minutes).
+Source of the numbers: simulated days in tests/test_rotation.py; half the usable life +-10 % bridges an outage of 7 minutes.
 """
 
 import zlib

@@ -1,12 +1,9 @@
 """The command line: click, and the composition root. Commands import what they need inside their bodies."""
 
-import contextlib
 import errno
-import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from types import FunctionType
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -14,6 +11,7 @@ import click
 from vault_asc import __version__
 from vault_asc.cli.lazy import LazyGroup
 from vault_asc.cli.output import report, report_bug, report_interrupt, silence
+from vault_asc.cli.process import run_and_leave
 from vault_asc.errors import ConfigError, VaultAscError
 
 _COMMANDS = {
@@ -36,8 +34,6 @@ _COMMANDS = {
 
 _CLOSED_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 _NO_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_FRAME_ROOM = 1 << 14  # slots of 8 bytes; the piece that is taken for it is about twice as large
-_GC_THRESHOLD = 50_000  # new objects between two collections; 700 is Python's own
 
 _START = """\
 vault-asc keeps App Store Connect API keys in Vault and Nexla credentials alive.
@@ -112,23 +108,4 @@ def _no_output(error: OSError) -> ConfigError:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    # Imports make many objects that all live on; looking through them again and again costs a tenth of a short command.
-    gc.set_threshold(_GC_THRESHOLD)
-    code = _with_room(run)(sys.argv[1:])
-    # Taking the interpreter apart costs a fifth of a short command, and nothing of ours waits for it: files and
-    # connections are closed where they are used, children and threads end with their context.
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or None: there was nobody to tell
-            stream.flush()
-    os._exit(code)
-
-
-def _with_room(function: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
-    """The function with a frame so large that all frames of its calls fit into the same piece of memory.
-
-    CPython keeps frames in pieces of 16 KiB and gives each back as soon as it is empty. Where a border of two falls
-    among the calls by which modules are imported is chance; when it does, each of them maps and unmaps memory: measured
-    with 3.11, 6,000 times in one mint, a quarter of its time. Where frames are kept otherwise this changes nothing.
-    """
-    code = function.__code__.replace(co_stacksize=_FRAME_ROOM)
-    return FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
+    run_and_leave(run)

@@ -1,5 +1,7 @@
 """`vault-asc demo`: everything on this machine."""
 
+import signal
+
 import click
 
 from vault_asc.errors import ConfigError
@@ -18,4 +20,7 @@ def demo() -> None:
         raise ConfigError(
             f'the demo needs the package "{exc.name}"', hint='install the extra: pip install "vault-asc[lab]"'
         ) from exc
+    # Ended from outside it cleans up as after Ctrl-C: the server, the Agent, and the directory with their secrets.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     run_demo(click.echo)

@@ -3,7 +3,7 @@
 It reads what the API shows, which may be little, and decides nothing. No value of a template leaves this module except
 the text around a placeholder, and that is not shown in a `repr`.
 
-Source: reference on the Nexla API, 4.3 and 4.4; `${name}` is replaced by the parameter, `${name}.as_integer` by a number.
+Source: docs/nexla-api.md, sections 2 and 5; `${name}` is replaced by the parameter, `${name}.as_integer` by a number.
 """
 
 import re

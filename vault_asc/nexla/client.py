@@ -3,7 +3,7 @@
 It speaks HTTP and judges nothing: `vault_asc.nexla.discovery` and `vault_asc.nexla.credential_body` say what to write,
 `vault_asc.nexla.verdict` what a probe proves. Answers are read tolerantly; every field but `id` may be absent.
 
-Source: reference on the Nexla API, sections 2, 3 and 6. Not the official SDK: it follows redirects and `.netrc`, and
+Source: docs/nexla-api.md. Not the official SDK: it follows redirects and `.netrc`, and
 fails on answers to writes that succeeded (section 2.3).
 """
 

@@ -3,7 +3,7 @@
 A PUT forgets what it does not carry: a `credentials` object replaces all that was stored, and a template is filled anew
 from the parameters that are sent. So nothing is built by reading, changing and writing back.
 
-Source: reference on the Nexla API, 3.3 and 4.1.
+Source: docs/nexla-api.md, section 3.
 """
 
 from collections.abc import Mapping

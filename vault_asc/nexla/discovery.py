@@ -3,7 +3,7 @@
 Never a guess between several: what is ambiguous is a `ConfigError` that lists the candidates and names the setting that
 decides. What is then sent is in `vault_asc.nexla.credential_body`.
 
-Source: reference on the Nexla API, 4.4.
+Source: docs/nexla-api.md, section 5.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

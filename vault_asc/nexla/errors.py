@@ -1,6 +1,6 @@
 """What a failed call to Nexla means for a person: one `NexlaError` with a hint, and never a secret in it. Pure.
 
-The error bodies are those of the reference on the Nexla API, section 6: empty, no JSON, or an object in one of two forms.
+The error bodies are those of docs/nexla-api.md, section 6: empty, no JSON, or an object in one of two forms.
 """
 
 import json

@@ -72,7 +72,7 @@ def judge(status: int, body: str) -> Probe:
 
 
 def worth_another_try(probe: Probe) -> bool:
-    """Whether Apple may change its mind: single 401s for good tokens are known (apple-tokens, section 2)."""
+    """Whether Apple may change its mind: single 401s for good tokens are known (docs/nexla-api.md, section 4)."""
     return probe.outcome is Outcome.REFUSED
 
 
