@@ -3,8 +3,8 @@
 It speaks HTTP and judges nothing: `vault_asc.nexla.discovery` and `vault_asc.nexla.credential_body` say what to write,
 `vault_asc.nexla.verdict` what a probe proves. Answers are read tolerantly; every field but `id` may be absent.
 
-Source: docs/nexla-api.md. Not the official SDK: it follows redirects and `.netrc`, and
-fails on answers to writes that succeeded (section 2.3).
+Source: docs/nexla-api.md. Not the official SDK: it follows redirects and `.netrc`, and fails on the answers to writes that
+have succeeded.
 """
 
 import json
