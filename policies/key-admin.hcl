@@ -5,8 +5,11 @@
 # Why so: create and update without read makes the private part write-only. The number of the version that a
 #         check-and-set write builds on comes from the metadata, which hold no values. The record is not writable
 #         here: what a key admin writes is staged, and counts only once a registrar has promoted it, so that nobody can
-#         swap a key alone. `key import` and `key rotate` do both steps and need both policies. Nothing can be deleted
-#         or destroyed, and no metadata written, so neither check-and-set nor the number of kept versions can be changed.
+#         swap a key alone. `key import` and `key rotate` do both steps and need both policies.
+# Not so: a key admin cannot swap a key, but can stop it. Vault keeps a limited number of versions, 10 by default, and
+#         whoever may write can prune: that many further writes push the current private version out, and from then on
+#         every mint from that key fails. No policy of Vault forbids that. Make it harder and easier to see: raise the
+#         number (vault write ${mount}/config max_versions=100), which is not writable here, and watch the audit log.
 
 path "${mount}/data/${prefix}/private/+" {
   capabilities = ["create", "update"]

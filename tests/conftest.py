@@ -56,6 +56,8 @@ def _choice(config: pytest.Config) -> Choice:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_ambient_settings() -> Iterator[None]:
+    # A file that the group may change is not taken from the working directory.
+    os.umask(0o022)
     # The developer's own Vault must not take part: neither its address nor its token.
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:

@@ -1,5 +1,6 @@
 import json
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_config import ACCOUNT, EVERYTHING, TARGET
-from vault_asc.agent import EXEC_TIMEOUT, Exec, render
+from vault_asc.agent import EXEC_TIMEOUT, Exec, check_ticks, render
 from vault_asc.config import AgentSettings, Config, StoreSettings, VaultSettings, parse
 from vault_asc.errors import ConfigError
 from vault_asc.push import DEADLINE
+from vault_asc.tokens import TokenRequest
 
 CALL = Exec(["/usr/bin/vault-asc"], Path("/var/lib/vault-asc"), 0, 0)
 PLAIN = parse(tomllib.loads(f"version = 1\n{ACCOUNT}{TARGET}"), Path("/etc/vault-asc/vault-asc.toml"), {})
@@ -114,7 +116,9 @@ def test_every_setting_has_its_place() -> None:
             "retry": [{"num_retries": 1_000_000}],
         }
     ]
-    login = read["auto_auth"][0]["method"][0]["approle"]["config"]
+    method = read["auto_auth"][0]["method"][0]["approle"]
+    assert method["namespace"] == "team/a", "the login does not follow the namespace of the vault stanza"
+    login = method["config"]
     assert (login["role_id_file_path"], login["secret_id_file_path"]) == ("/etc/asc/role", "/etc/asc/secret")
     assert read["listener"][0]["unix"]["address"] == "/run/asc/agent.sock"
     assert read["template_config"] == [{"static_secret_render_interval": "90s"}]
@@ -123,6 +127,14 @@ def test_every_setting_has_its_place() -> None:
     assert tick["destination"] == "/run/asc/tick"
     assert 'secret "kv/data/asc/team-a/keys/prod"' in key["contents"]
     assert key["destination"] == "/run/asc/ticks/prod"
+
+
+def test_the_root_namespace_said_outright_reaches_the_helper_and_nothing_else() -> None:
+    read = rendered(FULL._replace(vault=FULL.vault._replace(namespace="")))
+    assert "namespace" not in read["vault"][0]
+    assert "namespace" not in read["auto_auth"][0]["method"][0]["approle"]
+    # The file that the helper reads may name another one.
+    assert "VAULT_NAMESPACE=/" in read["template"][0]["exec"][0]["command"]
 
 
 def test_the_state_directory_of_the_file_is_not_said_twice() -> None:
@@ -256,6 +268,47 @@ def test_what_cannot_work_is_refused(config: Config, call: Exec, said: str) -> N
     with pytest.raises(ConfigError, match=said) as caught:
         render(config, call)
     assert caught.value.hint
+
+
+def ticking(tick: int, lifetime: int) -> Config:
+    targets = (FULL.targets[0]._replace(name="roomy", request=TokenRequest(1200)),)
+    tight = FULL.targets[0]._replace(name="tight", request=TokenRequest(lifetime))
+    return FULL._replace(agent=FULL.agent._replace(tick=tick), targets=(*targets, tight))
+
+
+@pytest.mark.parametrize(
+    ("tick", "lifetime", "hint"),
+    [
+        (187, 1140, 'set agent.tick to at most "186s", or its lifetime to at least "1146s"'),
+        (30, 120, 'set agent.tick to at most "10s", or its lifetime to at least "235s"'),
+        (2, 65, 'set its lifetime to at least "72s"'),
+        (30, 65, 'set its lifetime to at least "235s"'),
+    ],
+)
+def test_a_tick_that_lets_a_token_run_into_its_alarm_is_refused(tick: int, lifetime: int, hint: str) -> None:
+    for check in (check_ticks, partial(render, call=CALL)):
+        with pytest.raises(ConfigError) as caught:
+            check(ticking(tick, lifetime))
+        for said in ('"tight"', f"{tick} s", f"{lifetime} s"):
+            assert said in caught.value.message
+        assert caught.value.hint == hint
+
+
+def test_a_tick_longer_than_any_lifetime_allows_is_told_without_a_lifetime() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_ticks(ticking(300, 1200))
+    assert caught.value.hint == 'set agent.tick to at most "196s"'
+
+
+@pytest.mark.parametrize(
+    ("tick", "lifetime"), [(186, 1140), (10, 120), (30, 235), (2, 72), (196, 1200), (2, 84), (1, 78), (1, 90)]
+)
+def test_what_the_hints_say_and_what_the_demo_uses_is_allowed(tick: int, lifetime: int) -> None:
+    check_ticks(ticking(tick, lifetime))
+
+
+def test_without_targets_any_tick_will_do() -> None:
+    check_ticks(FULL._replace(targets=(), agent=FULL.agent._replace(tick=300)))
 
 
 def test_a_store_of_a_team_is_read_at_its_own_path() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from vault_asc import config as module
 from vault_asc.config import AgentSettings, Config, NexlaSettings, SecretRef, Target, find, load, parse, state_dir
 from vault_asc.errors import ConfigError, NotFoundError, VaultAscError
+from vault_asc.store import Layout
 from vault_asc.tokens import TokenRequest
 
 SERVICE_KEY = 'service_key = { path = "asc/nexla/default" }'
@@ -155,7 +156,7 @@ def test_an_unknown_key_like_no_other_is_told_what_there_is() -> None:
         ("store.prefix = 1.5", "prefix in [store] is float, not a string"),
         ("state = 1979-05-27", "is date, not a table"),
         ("nexla = []", "is an array, not a table"),
-        ("nexla.default = 'x'", "default in [nexla] is a string, not a table"),
+        ("nexla.default = 'x'", "default" stands directly in [nexla], which is made of named tables"),
         ("nexla.default.service_key = 'x'", "service_key in [nexla.default] is a string, not a table"),
         ("targets = {}", "targets in"),
         ("targets = ['x']", "no array of tables"),
@@ -258,6 +259,51 @@ def test_the_environment_beats_the_file_and_vault_beats_bao() -> None:
         assert settings_.ca_file == Path(f"/{expected}")
 
 
+@pytest.mark.parametrize("said", ["", "/", "//"])
+def test_the_root_namespace_may_be_said(said: str) -> None:
+    assert not read(f"vault.namespace = '{said}'").vault.namespace
+    assert not read("", {"VAULT_NAMESPACE": "/"}).vault.namespace
+    for name in ("VAULT_NAMESPACE", "BAO_NAMESPACE"):
+        assert not read("vault.namespace = 'team'", {name: "/"}).vault.namespace
+    assert read(f"vault.namespace = '{said}'", {"VAULT_NAMESPACE": "team/"}).vault.namespace == "team"
+    assert read("").vault.namespace is None
+
+
+@pytest.mark.parametrize("path", ["keys/prod", "private/prod", "private/prod/x", "staged/prod", "private"])
+@pytest.mark.parametrize(
+    ("store", "ref"),
+    [
+        ("", "path = 'asc/{}'"),
+        ("store = { mount = 'kv', prefix = 'asc/team-a' }", "mount = 'kv', path = 'asc/team-a/{}'"),
+        ("store = { mount = 'kv', prefix = 'a/data/b' }", "mount = 'kv/data/a', path = 'b/{}'"),
+    ],
+)
+def test_a_service_key_among_the_keys_is_refused(store: str, ref: str, path: str) -> None:
+    said = refused(f"{store}\n[nexla.default]\nservice_key = {{ {ref.format(path)} }}")
+    assert 'Nexla account "default"' in said
+    assert "nexla/default" in said
+
+
+def test_wherever_the_store_keeps_a_part_of_a_key_is_refused() -> None:
+    layout = Layout("secret", "asc")
+    for path in (layout.record("prod"), layout.private("prod"), layout.note("prod")):
+        assert "among the keys" in refused(f"nexla.default.service_key = {{ path = '{path}' }}")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "path = 'asc/nexla/private'",
+        "path = 'asc/privately/x'",
+        "path = 'private/prod'",
+        "path = 'asc/team-b/private/prod'",
+        "path = 'asc/private/prod', mount = 'kv'",
+    ],
+)
+def test_a_service_key_elsewhere_is_taken(ref: str) -> None:
+    assert read(f"nexla.default.service_key = {{ {ref} }}").nexla
+
+
 @pytest.mark.parametrize(
     "environ",
     [{"VAULT_ADDR": "http://vault.example"}, {"BAO_ADDR": "vault.example"}, {"VAULT_NAMESPACE": "a/../b"}],
@@ -282,6 +328,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def written(file: Path, prefix: str) -> Path:
     file.write_text(f'version = 1\nstore.prefix = "{prefix}"\n')
+    file.chmod(0o644)
     return file
 
 
@@ -298,6 +345,73 @@ def test_the_places_in_their_order(in_tmp: Path) -> None:
     assert load(None, named).store.prefix == "environment"
     assert load(written(in_tmp / "b.toml", "option"), named).store.prefix == "option"
     assert load(None, {"VAULT_ASC_CONFIG": ""}).store.prefix == "here"
+
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of other users")
+
+
+def named_it_is_taken(file: Path) -> None:
+    assert load(file, {}).store.prefix == "theirs"
+    assert load(Path(file.name), {}).store.prefix == "theirs"
+    assert load(None, {"VAULT_ASC_CONFIG": file.name}).store.prefix == "theirs"
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_a_file_here_that_others_may_change_is_not_taken_unless_it_is_named(in_tmp: Path, mode: int) -> None:
+    file = written(in_tmp / "vault-asc.toml", "theirs")
+    file.chmod(mode)
+    written(in_tmp / "etc" / "vault-asc.toml", "etc")
+    with pytest.raises(ConfigError, match="can be changed by its group or by everybody") as caught:
+        load(None, {})
+    for way in ("chmod go-w vault-asc.toml", "--config", "VAULT_ASC_CONFIG"):
+        assert way in str(caught.value.hint)
+    named_it_is_taken(file)
+    file.chmod(mode & ~0o022)
+    assert load(None, {}).store.prefix == "theirs"
+
+
+@needs_root
+def test_a_file_here_of_somebody_else_is_not_taken_unless_it_is_named(in_tmp: Path) -> None:
+    file = written(in_tmp / "vault-asc.toml", "theirs")
+    os.chown(file, NOBODY, NOBODY)
+    with pytest.raises(ConfigError, match=f"belongs to user {NOBODY}") as caught:
+        load(None, {})
+    for way in ("--config vault-asc.toml", "VAULT_ASC_CONFIG", "chown"):
+        assert way in str(caught.value.hint)
+    named_it_is_taken(file)
+
+
+@needs_root
+def test_a_link_here_of_somebody_else_is_not_taken(in_tmp: Path) -> None:
+    link = in_tmp / "vault-asc.toml"
+    link.symlink_to(written(in_tmp / "other.toml", "theirs"))
+    assert load(None, {}).store.prefix == "theirs"
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(ConfigError, match=f"belongs to user {NOBODY}"):
+        load(None, {})
+
+
+@needs_root
+def test_a_file_here_of_root_is_taken_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        monkeypatch.chdir(directory)
+        file = written(Path(directory) / "vault-asc.toml", "roots")
+        for owner, taken in ((0, True), (NOBODY, True), (NOBODY - 1, False)):
+            os.chown(file, owner, owner)
+            os.seteuid(NOBODY)
+            try:
+                with contextlib.nullcontext() if taken else pytest.raises(ConfigError, match="belongs to user 65533"):
+                    assert load(None, {}).store.prefix == "roots"
+            finally:
+                os.seteuid(0)
+        monkeypatch.undo()
+
+
+def test_the_place_in_etc_is_for_its_admin_to_guard(in_tmp: Path) -> None:
+    written(in_tmp / "etc" / "vault-asc.toml", "etc").chmod(0o664)
+    assert load(None, {}).store.prefix == "etc"
 
 
 def test_the_default_places() -> None:
@@ -447,3 +561,17 @@ def test_a_pass_with_nothing_due_loads_nothing_heavy() -> None:
     script = f"import sys; {imports}; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_misspelt_key_that_is_required_is_named() -> None:
+    text = "[[targets]]\nname = 'a'\nkey = 'a'\ncredental_id = 5001"
+    with pytest.raises(ConfigError) as caught:
+        read(f"{ACCOUNT}{text}")
+    assert caught.value.hint == '"credental_id" there is unknown: write credential_id'
+
+
+def test_an_account_without_a_name_is_told_how_to_get_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read('[nexla]\napi_url = "https://x"')
+    assert "directly in [nexla]" in caught.value.message
+    assert caught.value.hint == "give it a name: write [nexla.default] in place of [nexla]"

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import hashlib
 import os
 import random
@@ -109,12 +110,86 @@ def test_a_symlink_to_nowhere_creates_nothing_there(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_symlinked_directory_is_refused(tmp_path: Path) -> None:
+def test_a_symlinked_directory_is_followed_to_one_that_has_to_be_as_good(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    error = refused(tmp_path / "link" / "token")
-    assert "no symlink" in str(error.hint)
+    write_atomic(tmp_path / "link" / "token", b"new", now=NOW)
+    assert (tmp_path / "real" / "token").read_bytes() == b"new"
+    assert names(tmp_path / "real") == ["token"]
+    (tmp_path / "real").chmod(0o777)
+    assert "writable by everybody" in refused(tmp_path / "link" / "token").message
+
+
+def test_a_symlink_that_comes_after_the_look_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setattr(os.path, "realpath", str)  # what was no link when it was resolved
+    refused(tmp_path / "link" / "token")
     assert names(tmp_path / "real") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    os.chown(directory, 65534, -1)
+    error = refused(directory / "token")
+    assert "belongs to user 65534" in error.message
+    # nor may root leave a lock there that its owner could not take
+    with pytest.raises(ConfigError, match="belongs to user 65534"), locked(directory / "lock"):
+        pytest.fail("held")
+    assert names(directory) == []
+
+
+class Journal:
+    """The calls of `os` that make a replacement last, in their order; one of them can fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> None:
+        self.calls: list[str] = []
+        self.code = code
+        self.fsync, self.rename = os.fsync, os.rename
+        monkeypatch.setattr(os, "fsync", self._fsync)
+        monkeypatch.setattr(os, "rename", self._rename)
+
+    def _fsync(self, handle: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        self.calls.append(f"fsync {kind}")
+        if kind == "directory" and self.code:
+            raise OSError(self.code, os.strerror(self.code))
+        self.fsync(handle)
+
+    def _rename(self, *names: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+        self.calls.append("rename")
+        self.rename(*names, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(monkeypatch)
+    write_atomic(tmp_path / "token", b"new", now=NOW)
+    assert journal.calls == ["fsync file", "rename", "fsync directory"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_without_fsync_of_directories_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    journal = Journal(monkeypatch, code)
+    write_atomic(tmp_path / "token", b"new", now=NOW)
+    assert journal.calls[-1] == "fsync directory"
+    assert (tmp_path / "token").read_bytes() == b"new"
+
+
+def test_after_the_rename_nobody_is_told_that_the_old_content_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_bytes(b"old")
+    Journal(monkeypatch, errno.EIO)
+    error = refused(tmp_path / "token")
+    assert "untouched" not in error.message
+    assert "was replaced" in error.message
+    assert (tmp_path / "token").read_bytes() == b"new"
 
 
 def test_a_symlink_further_up_is_the_hosts_business(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import base64
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import keys
 from tests.keys import ISSUER_ID, KEY_ID
-from vault_asc.inspection import broken_rules, decode, read_token_file
+from vault_asc.inspection import broken_rules, decode, read_token_file, token_in
 from vault_asc.key.identity import identity
 from vault_asc.tokens import Token, TokenRequest, mint
 
@@ -35,11 +37,9 @@ def handmade(claims: str, header: str | None = None) -> str:
     ["{}", "{}\n", "Authorization: Bearer {}\n", '{{"token": "{}", "expires_at": 1}}', "\r\n# mine\r\n{}\r\n"],
 )
 @pytest.mark.parametrize("scope", [(), ("GET /v1/apps",)])
-def test_a_token_is_found_in_every_format(tmp_path: Path, form: str, scope: tuple[str, ...]) -> None:
+def test_a_token_is_found_in_every_format(form: str, scope: tuple[str, ...]) -> None:
     token = minted(*scope)
-    file = tmp_path / "sales.jwt"
-    file.write_text(form.format(token.value.reveal()))
-    assert read_token_file(file) == token
+    assert token_in(form.format(token.value.reveal())) == token
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,48 @@ def test_a_token_is_found_in_every_format(tmp_path: Path, form: str, scope: tupl
     ],
 )
 def test_what_is_no_token_is_none(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "sales.jwt"
+    file = private(tmp_path / "sales.jwt", content)
+    text = read_token_file(file)
+    assert (None if text is None else token_in(text)) is None
+
+
+def private(file: Path, content: bytes) -> Path:
+    file.touch(mode=0o600)
     file.write_bytes(content)
+    return file
+
+
+def test_only_a_private_file_of_ours_is_read(tmp_path: Path) -> None:
+    file = private(tmp_path / "token", b"hello\n")
+    assert read_token_file(file) == "hello\n"
+    for mode in (0o644, 0o640, 0o604, 0o660, 0o700, 0o4600):
+        file.chmod(mode)
+        assert read_token_file(file) is None, oct(mode)
+    file.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    bound = socket.socket(socket.AF_UNIX)
+    with bound:
+        bound.bind(str(tmp_path / "socket"))
+        for name in ("link", "fifo", "socket", "missing", ".", "a\0b"):
+            assert read_token_file(tmp_path / name) is None, name
+    assert read_token_file(Path("/dev/zero")) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_not_read(tmp_path: Path) -> None:
+    file = private(tmp_path / "token", b"hello\n")
+    os.chown(file, 65534, 65534)
     assert read_token_file(file) is None
-
-
-def test_no_file_and_a_directory_are_none(tmp_path: Path) -> None:
-    assert read_token_file(tmp_path / "missing") is None
-    assert read_token_file(tmp_path) is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
 @example({"iat": True})
-def test_any_claims_are_read_or_are_none(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
-    file = tmp_path_factory.getbasetemp() / "any.jwt"
+def test_any_claims_are_read_or_are_none(value: object) -> None:
     for claims in (value, {"iat": value, "exp": value, "scope": value}, {"iat": 1, "exp": 2, "scope": value}):
-        file.write_text(handmade(json.dumps(claims)))
-        token = read_token_file(file)
+        token = token_in(handmade(json.dumps(claims)))
         assert token is None or isinstance(token.expires_at, int)
 
 

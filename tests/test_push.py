@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.test_rotation import FRESH, NOW, TARGET, World
+from vault_asc.cli.pushing import _told
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, NexlaError, VaultAscError
 from vault_asc.outcome import Outcome
@@ -17,9 +18,11 @@ from vault_asc.refreshing import Ports
 from vault_asc.rotation import TargetState
 from vault_asc.state import StateDir
 
+SECRET = "eyJ.a-secret-text"  # what must not be told
+
 
 def targets(*names: str) -> list[Target]:
-    return [TARGET._replace(name=name, credential_id=n) for n, name in enumerate(names, 1)]
+    return [TARGET._replace(name=name) for name in names]
 
 
 class Opened:
@@ -49,7 +52,15 @@ def made(
     only_due: bool = True,
     dry: bool = False,
 ) -> Pass:
-    return Pass(states, ticks, only_due=only_due, dry=dry, clock=world.clock, ports=ports or Opened(world))
+    return Pass(
+        states,
+        ticks,
+        only_due=only_due,
+        dry=dry,
+        clock=world.clock,
+        ports=ports or Opened(world),
+        elapsed=world.clock,
+    )
 
 
 def told(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -182,15 +193,100 @@ def test_ports_that_do_not_open_are_tried_once_and_every_target_is_told(states: 
     assert {states.load(name).failures for name in "abc"} == {1}
 
 
-def test_a_bug_in_opening_is_not_swallowed(states: StateDir) -> None:
+def test_an_attempt_without_ports_is_remembered_as_one(states: StateDir, tmp_path: Path) -> None:
+    """Else a changed key would be tried at every tick, whatever the backoff says."""
+    world = World(now=NOW + 60)
+    states.save("sales", FRESH, NOW)
+    (tmp_path / "prod").write_text("5\n")
+    os.utime(tmp_path / "prod", (NOW + 50, NOW + 50))
+    ports = Opened(world, ConfigError("no Vault token"))
+    made(states, world, ports, ticks=tmp_path).run(targets("sales"))
+    after = states.load("sales")
+    assert (after.tried_at, after.tried_version, after.settings) == (NOW + 60, 5, FRESH.settings)
+    assert (after.failures, after.started_at, after.record_version) == (1, NOW, 4)
+    world.now += 1
+    assert told(made(states, world, ports, ticks=tmp_path).run(targets("sales"))) == [("sales", "not due")]
+    assert ports.times == 1
+
+
+def test_a_bug_in_opening_is_recorded_for_each_target(states: StateDir) -> None:
     class Broken(Opened):
         def __call__(self) -> Ports:
-            raise ZeroDivisionError
+            self.times += 1
+            raise ZeroDivisionError(SECRET)
 
-    with pytest.raises(ZeroDivisionError):
-        made(states, World(), Broken(World())).run(targets("a"))
+    ports = Broken(World())
+    results = made(states, World(), ports).run(targets("a", "b"))
+    assert ports.times == 1
+    assert [(r.recorded, r.error.exit_code if r.error else 0) for r in results] == [(True, 1)] * 2
+    assert all("ZeroDivisionError" in states.load(name).detail for name in "ab")
+
+
+def test_a_bug_in_one_target_costs_the_others_nothing_and_tells_no_text(states: StateDir) -> None:
+    def bug(target: Target) -> VaultAscError | None:
+        if target.name == "a":
+            raise ZeroDivisionError(SECRET)
+        return None
+
+    world = World(vault_error=bug)
+    results = made(states, world).run(targets("a", "b"))
+    assert [name for _, name, _, _ in world.pushed] == ["b"]
+    assert results[0].error is not None
+    assert (results[0].recorded, results[0].error.exit_code) == (True, 1)
+    state = states.load("a")
+    assert (state.outcome, state.failures, state.tried_at) == (Outcome.NOT_WRITTEN, 1, NOW)
+    assert "ZeroDivisionError" in state.detail
+    assert SECRET not in "".join([repr(results), *(content.decode() for content, _ in files(states.path).values())])
+    assert told(made(states, world).run(targets("a", "b"))) == [("b", "not due"), ("a", "not due")]
     with states.lock("a"):
         pass
+
+
+def test_a_bug_outside_of_the_attempt_ends_no_pass_either(states: StateDir) -> None:
+    class Broken(StateDir):
+        def lock(self, target: str) -> Any:
+            if target == "a":
+                raise ZeroDivisionError(SECRET)
+            return super().lock(target)
+
+    world = World()
+    results = made(Broken(states.path), world).run(targets("a", "b"))
+    assert told(results) == [("a", "no attempt was possible"), ("b", "never pushed")]
+    assert results[0].error is not None
+    assert (results[0].recorded, results[0].error.exit_code) == (False, 1)
+    assert SECRET not in repr(results)
+
+
+@pytest.mark.parametrize("under_agent", [True, False])
+def test_a_bug_ends_in_exit_code_1_unless_it_is_recorded_for_the_agent(
+    states: StateDir, capsys: pytest.CaptureFixture[str], *, under_agent: bool
+) -> None:
+    def bug(target: Target) -> VaultAscError | None:
+        if target.name == "a":
+            raise ZeroDivisionError(SECRET)
+        return None
+
+    results = made(states, World(vault_error=bug)).run(targets("a", "b"))
+    assert _told(results, under_agent=under_agent) == (0 if under_agent else 1)
+    said = capsys.readouterr()
+    assert "ZeroDivisionError" in said.err
+    assert SECRET not in said.out + said.err
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_jump_of_the_wall_clock_neither_ends_a_pass_nor_prolongs_it(states: StateDir, jump: float) -> None:
+    world, steady = World(took=0), [100.0]
+
+    def publish_jumps(_: Target) -> VaultAscError | None:
+        world.now += jump
+        steady[0] += 20
+        return None
+
+    world.nexla_error = publish_jumps
+    clocked = made(states, world)
+    clocked.elapsed = lambda: steady[0]
+    results = clocked.run(targets("a", "b", "c", "d", "e"))
+    assert [result.reason == "not tried" for result in results] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(("took", "done"), [(2.0, 23), (10.0, 5), (44.9, 2), (45.1, 1), (500.0, 1)])
@@ -280,6 +376,19 @@ def test_failures_are_recorded_not_raised(states: StateDir) -> None:
     assert told(made(states, world).run(targets("a"))) == [("a", "not due")]
     world.now += 5
     assert told(made(states, world).run(targets("a"))) == [("a", "attempt 2")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_root_does_not_push_into_the_state_of_another_user(states: StateDir) -> None:
+    """What it wrote there, the Agent's user could not read."""
+    states.save("a", FRESH, NOW)
+    os.chown(states.path / "targets", 65534, -1)
+    before, world = files(states.path), World(now=NOW + 600)
+    (result,) = made(states, world).run(targets("a"))
+    assert isinstance(result.error, ConfigError)
+    assert "belongs to user 65534" in result.error.message
+    assert "as that user" in str(result.error.hint)
+    assert (world.pushed, files(states.path)) == ([], before)
 
 
 def test_two_processes_push_once(states: StateDir, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from vault_asc.rotation import (
     due,
     next_due,
     refresh_at,
+    settings_of,
     spread,
 )
 from vault_asc.secret import Secret
@@ -45,7 +47,9 @@ TARGET = Target("sales", "prod", 5001)
 LIVE = Probe(Outcome.LIVE, "nexla reached apple with the token")
 
 FRESH = TargetState(
-    key="prod",
+    account="default",
+    credential_id=5001,
+    settings=settings_of(TARGET),
     key_id=KEY_ID,
     started_at=NOW,
     issued_at=int(NOW) - 60,
@@ -56,6 +60,7 @@ FRESH = TargetState(
     tried_version=4,
     outcome=Outcome.LIVE,
 )
+TRIED = TargetState("default", 5001, settings_of(TARGET), failures=1, tried_at=NOW)
 FAILED = replace(FRESH, failures=2, tried_at=NOW + 550, next_try=NOW + 600)
 
 
@@ -115,7 +120,8 @@ class World:
         (FRESH, None, 485, None),
         (FRESH, None, 595, "half its life is over"),
         (FRESH, None, 5000, "half its life is over"),
-        (replace(FRESH, key="old"), None, 1, "the target names another key"),
+        (replace(FRESH, settings=7), None, 1, "the target was changed"),
+        (replace(FAILED, settings=7), None, 560, "the target was changed"),
         # a tick file that is older than the token, or that shows the token's version, says nothing
         (FRESH, Tick(4, NOW + 10), 11, None),
         (FRESH, Tick(3, NOW - 1), 11, None),
@@ -142,14 +148,55 @@ class World:
         (FAILED, Tick(4, NOW + 560), 561, None),
         (FAILED, Tick(5, NOW - 1), 561, None),
         # a target that never worked: each failure counts, half a life of nothing does not
-        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 30), None, 29, None),
-        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 30), None, 30, "attempt 2"),
-        (TargetState(failures=1, tried_at=NOW, next_try=NOW + 900), Tick(1, NOW + 9), 10, "never pushed"),
-        (TargetState(failures=1, tried_at=NOW, tried_version=1, next_try=NOW + 900), Tick(1, NOW + 9), 10, None),
+        (replace(TRIED, next_try=NOW + 30), None, 29, None),
+        (replace(TRIED, next_try=NOW + 30), None, 30, "attempt 2"),
+        (replace(TRIED, next_try=NOW + 900), Tick(1, NOW + 9), 10, "never pushed"),
+        (replace(TRIED, tried_version=1, next_try=NOW + 900), Tick(1, NOW + 9), 10, None),
     ],
 )
 def test_when_a_target_is_due(state: TargetState, tick: Tick | None, after: float, reason: str | None) -> None:
     assert due(TARGET, state, tick, NOW + after) == reason
+
+
+CHANGES: dict[str, Any] = {
+    "key": "other",
+    "credential_id": 5002,
+    "request": TokenRequest(scope=("GET /v1/apps",)),
+    "nexla": "second",
+    "mode": "rest",
+    "vendor": "x",
+    "auth_template": "x",
+    "token_field": "x",
+    "token_prefix": "",
+    "extra_fields": {"test.url": "x"},
+    "token_file": Path("/run/sales.jwt"),
+}
+
+
+def test_every_setting_of_a_target_is_changed_below() -> None:
+    assert set(CHANGES) == set(Target._fields) - {"name"}
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_changed_target_is_due_once_and_its_failures_have_their_backoff(setting: str) -> None:
+    target = TARGET._replace(**{setting: CHANGES[setting]})
+    for state in (FRESH, FAILED):
+        assert due(TARGET, state, None, NOW + 560 if state is FAILED else NOW + 1) is None
+        assert due(target, state, None, NOW + 560) == "the target was changed"
+        assert next_due(target, state) == 0
+        world = World(now=NOW + 560, nexla_error=lambda _: NexlaError("x", retryable=True))
+        failed = refresh(target, state, None, world.ports())
+        assert due(target, failed, None, world.now) is None
+        pushed = refresh(target, failed, None, World(now=NOW + 570).ports())
+        assert (due(target, pushed, None, NOW + 580), pushed.failures) == (None, 0)
+        assert due(TARGET, pushed, None, NOW + 580) == "the target was changed"
+
+
+@pytest.mark.parametrize("change", [{"credential_id": 5002}, {"nexla": "second"}])
+def test_what_is_known_of_another_credential_is_forgotten(change: dict[str, Any]) -> None:
+    world = World(nexla_error=lambda _: NexlaError("x"))
+    state = refresh(TARGET._replace(**change), replace(FAILED, plan={"old": 1}), None, world.ports())
+    assert (state.started_at, state.expires_at, state.key_id, state.failures, state.plan) == (0, 0, "", 1, {})
 
 
 names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
@@ -207,8 +254,8 @@ def test_the_waits_of_many_are_spread() -> None:
 @pytest.mark.parametrize(
     ("error", "low", "high"),
     [
-        *[(NexlaError("x", status=s), 900, 900) for s in (400, 403, 404, 405, 409, 422)],
-        *[(NexlaError("x", status=s), 2.5, 5) for s in (401, 500, 503, None)],
+        *[(NexlaError("x", status=s), 900, 900) for s in (400, 403, 404, 422)],
+        *[(NexlaError("x", status=s), 2.5, 5) for s in (401, 405, 409, 500, 503, None)],
         (NexlaError("x", status=409, retryable=True), 2.5, 5),
         (NexlaError("x", status=429, retryable=True), 2.5, 5),
         (NotFoundError("x"), 60, 60),
@@ -218,8 +265,34 @@ def test_the_waits_of_many_are_spread() -> None:
     ],
 )
 def test_what_only_a_person_can_mend_is_not_tried_all_the_time(error: VaultAscError, low: float, high: float) -> None:
-    for hurry in (True, False):
-        assert low <= retry_after(error, "sales", 1, hurry=hurry) <= high
+    for left in (0, -100, -NOW):
+        assert low <= retry_after(error, "sales", 1, left=left, alarm=300) <= high
+
+
+@pytest.mark.parametrize(
+    ("left", "low", "high"),
+    [(1080, 780, 780), (540, 240, 240), (310, 10, 10), (301, 2.5, 5), (299, 2.5, 5), (1, 2.5, 5)],
+)
+def test_no_living_token_waits_beyond_its_alarm(left: float, low: float, high: float) -> None:
+    for status in (400, 403, 404, 422):
+        assert low <= retry_after(NexlaError("x", status=status), "sales", 1, left=left, alarm=300) <= high
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 422])
+@pytest.mark.parametrize("errors", [1, 2, 3])
+def test_a_few_permanent_looking_errors_let_no_token_die(status: int, errors: int) -> None:
+    """At every refresh, as when a deployment of Nexla answers nonsense for a moment."""
+    day = Day(1, seconds=DAY / 24)
+    wrong = [0]
+
+    def sometimes(_: Target) -> VaultAscError | None:
+        wrong[0] = wrong[0] + 1 if wrong[0] < errors else 0
+        return NexlaError("no", status=status) if wrong[0] else None
+
+    day.world.nexla_error = sometimes
+    day.run_as_ticks(30)
+    assert day.gaps == 0
+    assert day.least >= 200
 
 
 def test_the_alarm_is_300_seconds_of_the_default_life() -> None:
@@ -258,7 +331,17 @@ def test_a_state_holds_no_token() -> None:
 def test_a_failed_attempt_keeps_what_is_known_of_the_token_at_nexla(world: World) -> None:
     world.now = NOW + 545
     state = refresh(TARGET, FRESH, Tick(5, NOW + 540), world.ports())
-    kept = ("key", "key_id", "started_at", "issued_at", "expires_at", "usable_life", "record_version", "plan")
+    kept = (
+        "account",
+        "credential_id",
+        "key_id",
+        "started_at",
+        "issued_at",
+        "expires_at",
+        "usable_life",
+        "record_version",
+        "plan",
+    )
     assert [getattr(state, name) for name in kept] == [getattr(FRESH, name) for name in kept]
     assert (state.outcome, state.failures) == (Outcome.NOT_WRITTEN, 1)
     assert state.detail == "vault is sealed (hint: unseal it)"
@@ -294,6 +377,24 @@ def test_what_is_written_but_not_live_is_tried_again_soon(outcome: Outcome) -> N
     state = refresh(TARGET, FRESH, None, world.ports())
     assert (state.outcome, state.detail, state.failures) == (outcome, "why", 1)
     assert state.expires_at == int(NOW) + 1080
+    assert world.now < state.next_try <= world.now + 5
+
+
+def test_where_nexla_offers_no_proof_the_token_is_refreshed_at_its_time_and_not_each_minute() -> None:
+    day = Day(1, seconds=DAY / 4)
+    day.world.probe = Probe(Outcome.UNPROVEN, "nexla offers no probe", final=True)
+    day.chance = random.Random(0)
+    day.run_as_ticks(30)
+    assert day.states["target-0"].outcome is Outcome.UNPROVEN
+    assert day.attempts < DAY / 4 / 540 * 1.2
+    assert day.least > 420
+    assert day.gaps == 0
+
+
+def test_without_proof_a_token_file_that_failed_is_tried_again_soon() -> None:
+    world = World(probe=Probe(Outcome.UNPROVEN, "why", final=True), disk_error=ConfigError("disk"))
+    state = refresh(TARGET, FRESH, None, world.ports())
+    assert (state.outcome, state.failures) == (Outcome.UNPROVEN, 1)
     assert world.now < state.next_try <= world.now + 5
 
 

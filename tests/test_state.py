@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import stat
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,16 @@ from hypothesis import strategies as st
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError
 from vault_asc.outcome import Outcome
+from vault_asc.push import Pass
+from vault_asc.refreshing import Ports
 from vault_asc.rotation import TargetState, Tick, due, next_due, refresh_at
 from vault_asc.state import FORMAT, StateDir, read_tick
 
 NOW = 1_772_366_400.0
 FULL = TargetState(
-    key="prod",
+    account="default",
+    credential_id=5001,
+    settings=7,
     key_id="2X9R4HXF34",
     started_at=NOW - 0.25,
     issued_at=int(NOW) - 60,
@@ -44,6 +50,60 @@ def damaged(states: StateDir, content: bytes) -> TargetState:
     return states.load("sales")
 
 
+@pytest.fixture
+def locked_away(tmp_path: Path) -> Iterator[StateDir]:
+    """A state that another user keeps."""
+    states = StateDir(tmp_path / "state")
+    states.save("sales", FULL, NOW)
+    states.save_tick(NOW)
+    with states.lock("sales"):
+        states.begin("sales", NOW)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    else:
+        states.path.chmod(0)
+    yield states
+    os.seteuid(before)
+    states.path.chmod(0o700)
+
+
+def test_the_state_of_another_user_is_not_taken_for_none(locked_away: StateDir) -> None:
+    for read in (
+        lambda: locked_away.load("sales"),
+        lambda: locked_away.unended("sales"),
+        locked_away.last_tick,
+    ):
+        with pytest.raises(ConfigError, match="cannot be read: Permission denied") as caught:
+            read()
+        assert str(locked_away.path) in caught.value.message
+        assert "the Agent runs as" in str(caught.value.hint)
+
+
+def test_the_state_of_another_user_is_not_overwritten(locked_away: StateDir) -> None:
+    opened: list[str] = []
+
+    def ports() -> Ports:
+        opened.append("ports")
+        raise AssertionError
+
+    for only_due in (True, False):
+        made = Pass(locked_away, None, only_due=only_due, dry=False, clock=lambda: NOW, ports=ports)
+        (result,) = made.run([TARGET])
+        assert isinstance(result.error, ConfigError)
+        assert "cannot be read" in result.error.message
+        assert not result.recorded
+    assert opened == []
+    writes: list[Callable[[], object]] = [
+        lambda: locked_away.save("sales", FULL, NOW),
+        lambda: locked_away.save_tick(NOW),
+        lambda: contextlib.ExitStack().enter_context(locked_away.lock("sales")),
+    ]
+    for write in writes:
+        with pytest.raises(ConfigError):
+            write()
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     states = StateDir(tmp_path / "state")
     assert states.load("sales") == TargetState()
@@ -55,6 +115,20 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert states.load("other") == TargetState()
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_a_symlinked_state_directory_is_as_good_as_its_target(tmp_path: Path, *, made: bool) -> None:
+    if made:
+        (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    states = StateDir(tmp_path / "link")
+    with states.lock("sales"):
+        states.begin("sales", NOW)
+        states.save("sales", FULL, NOW)
+    states.save_tick(NOW)
+    other = StateDir(tmp_path / "real")
+    assert (other.load("sales"), other.unended("sales"), other.last_tick()) == (FULL, NOW, NOW)
+
+
 def test_every_field_is_kept() -> None:
     empty = TargetState()
     assert [f.name for f in fields(TargetState) if getattr(FULL, f.name) == getattr(empty, f.name)] == []
@@ -63,7 +137,7 @@ def test_every_field_is_kept() -> None:
 finite = st.integers(-(10**10), 10**10) | st.floats(-1e10, 1e10)
 states_ = st.builds(
     TargetState,
-    key=st.text(),
+    account=st.text(),
     detail=st.text() | st.just("\ud800"),
     started_at=finite,
     next_try=finite,
@@ -106,7 +180,7 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 def test_fields_of_another_release_of_this_format_are_ignored(tmp_path: Path) -> None:
     content = json.dumps({"format": FORMAT, **asdict(FULL), "colour": "red"}).encode()
     assert damaged(StateDir(tmp_path), content) == FULL
-    assert damaged(StateDir(tmp_path), b'{"format": 1, "key": "prod"}') == TargetState(key="prod")
+    assert damaged(StateDir(tmp_path), b'{"format": 1, "account": "default"}') == TargetState(account="default")
 
 
 @pytest.mark.parametrize(
@@ -118,14 +192,14 @@ def test_fields_of_another_release_of_this_format_are_ignored(tmp_path: Path) ->
         b"[]",
         b'"x"',
         b"{}",
-        b'{"key": "prod"}',
+        b'{"account": "default"}',
         b'{"format": "2"}',
         b'{"format": null}',
         b'{"format": []}',
-        b'{"format": 0, "key": "prod"}',
+        b'{"format": 0, "account": "default"}',
         b'{"format": NaN}',
-        b'{"format": 1, "key": null}',
-        b'{"format": 1, "key": 1}',
+        b'{"format": 1, "account": null}',
+        b'{"format": 1, "account": 1}',
         b'{"format": 1, "plan": "x"}',
         b'{"format": 1, "plan": []}',
         b'{"format": 1, "outcome": "splendid"}',

@@ -5,10 +5,12 @@ is as it is stands beside it in the text, because that is where an operator will
 
 Measured ground: a failed exec is not repeated while the rendered bytes stay equal, so the time bucket is the clock;
 an exec inherits the Agent's whole environment, so it is emptied; a `cache` stanza would hand the exec a false address;
-after 150 s without Vault, 3 retries repaired the token in 104 s, endless ones in 3 s.
+after 150 s without Vault, 3 retries repaired the token in 104 s, endless ones in 3 s; a namespace named for the whole
+Agent alone leaves its login in the root namespace.
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ from typing import Final
 from vault_asc.config import Config
 from vault_asc.errors import ConfigError
 from vault_asc.names import is_unix
+from vault_asc.rotation import longest_tick
 from vault_asc.secret import safe_text
+from vault_asc.tokens import BACKDATE, MAX_LIFETIME
 
 _SOCKET_MAX: Final = 107  # bytes: sun_path of Linux, without its closing zero
 EXEC_TIMEOUT: Final = 60
@@ -64,9 +68,28 @@ def render(config: Config, call: Exec) -> str:
         )
     if not config.targets:
         raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")
+    check_ticks(config)
     keys = sorted({target.key for target in config.targets})
     parts = [_head(config), _login(config), _socket(config, call), _tick(config, call)]
     return "\n".join([*parts, *(_key(config, key) for key in keys)])
+
+
+def check_ticks(config: Config) -> None:
+    """Refuse, with `ConfigError`, a tick so long that a healthy target would run into its alarm between two ticks."""
+    tick = config.agent.tick
+    for target in config.targets:
+        longest = longest_tick(target.request.usable_life)
+        if tick <= longest:
+            continue
+        ways = [f'agent.tick to at most "{int(longest)}s"'] if longest >= 1 else []
+        # In proportion: the longest tick is a share of the usable life.
+        enough = math.ceil(tick / longest_tick(1)) + BACKDATE
+        ways += [f'its lifetime to at least "{enough}s"'] if enough <= MAX_LIFETIME else []
+        raise ConfigError(
+            f'target "{target.name}" with a lifetime of {target.request.lifetime} s could be refreshed only after its'
+            f" alarm: agent.tick is {tick} s",
+            hint=f"set {', or '.join(ways)}",
+        )
 
 
 def _head(config: Config) -> str:
@@ -92,9 +115,14 @@ vault {{
 
 
 def _login(config: Config) -> str:
+    namespace = f"""\
+    # Said here too: measured with OpenBao, the namespace of the stanza above does not reach the login.
+    namespace = {_quoted(config.vault.namespace)}
+"""
     return f"""\
 auto_auth {{
   method "approle" {{
+{namespace if config.vault.namespace else ""}\
     # After an outage that its token did not survive the Agent logs in again; by default it waits for up to 5 minutes.
     min_backoff = "1s"
     max_backoff = "10s"
@@ -137,9 +165,9 @@ def _tick(config: Config, call: Exec) -> str:
     environment = ["PATH=/usr/bin:/bin"]
     if config.state_dir is None:
         environment.append(f"STATE_DIRECTORY={call.state_dir}")
-    if config.vault.namespace:
+    if config.vault.namespace is not None:
         # It may come from the environment of whoever printed this; the emptied one would lose it.
-        environment.append(f"VAULT_NAMESPACE={config.vault.namespace}")
+        environment.append(f"VAULT_NAMESPACE={config.vault.namespace or '/'}")
     argv = [
         "/usr/bin/env",
         "-i",

@@ -4,29 +4,45 @@ Light: loads no HTTP, Vault or crypto library, so that a pass with nothing due c
 """
 
 import os
+import stat
 import tomllib
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vault_asc.clock import parse_duration
-from vault_asc.errors import ConfigError, NotFoundError, TokenRequestError
+from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.names import check_address, check_name, check_path
-from vault_asc.tokens import DEFAULT_LIFETIME, TokenRequest
+from vault_asc.targets import Target, check_targets, parse_target
 from vault_asc.toml_table import Table
 
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "DEFAULT_NEXLA_API",
+    "MAX_TICK",
+    "PLACES",
+    "AgentSettings",
+    "Config",
+    "NexlaSettings",
+    "SecretRef",
+    "StoreSettings",
+    "Target",
+    "VaultSettings",
+    "find",
+    "load",
+    "parse",
+    "state_dir",
+]
+
 DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
-MAX_TICK: Final = 300  # seconds; more would leave less than half the usable life for a retry
+MAX_TICK: Final = 300  # seconds; the lifetimes of the targets usually allow less, see `agent.check_ticks`
 DEFAULT_NEXLA_API: Final = "https://dataops.nexla.io/nexla-api"
 PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
 
-Mode = Literal["auto", "template", "rest"]
-
 
 class VaultSettings(NamedTuple):
-    """Where Vault is. `namespace` and `ca_file` may be absent."""
+    """Where Vault is. `namespace` and `ca_file` may be absent; a namespace of "" is the root, said outright."""
 
     address: str = DEFAULT_ADDRESS
     namespace: str | None = None
@@ -79,25 +95,8 @@ class NexlaSettings(NamedTuple):
 _VAULT: Final = VaultSettings()
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
-_REQUEST: Final = TokenRequest()
+_KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Target(NamedTuple):
-    """One Nexla credential to keep fresh, from which key and how."""
-
-    name: str
-    key: str
-    credential_id: int
-    request: TokenRequest = _REQUEST
-    nexla: str = "default"
-    mode: Mode = "auto"
-    vendor: str = "appstore_api"
-    auth_template: str | None = None
-    token_field: str | None = None
-    token_prefix: str = "auto"  # noqa: S105  # how the token is written, not a token
-    extra_fields: Mapping[str, Any] = _NOTHING
-    token_file: Path | None = None
 
 
 class Config(NamedTuple):
@@ -131,7 +130,7 @@ class Config(NamedTuple):
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The configuration file: option, VAULT_ASC_CONFIG, the working directory, /etc; None when there is none."""
-    named = option or (Path(environ["VAULT_ASC_CONFIG"]) if environ.get("VAULT_ASC_CONFIG") else None)
+    named = _named(option, environ)
     if named is not None:
         if not _is_there(named):
             raise ConfigError(
@@ -140,6 +139,10 @@ def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
             )
         return named
     return next((place for place in PLACES if _is_there(place)), None)
+
+
+def _named(option: Path | None, environ: Mapping[str, str]) -> Path | None:
+    return option or (Path(environ["VAULT_ASC_CONFIG"]) if environ.get("VAULT_ASC_CONFIG") else None)
 
 
 def _is_there(path: Path) -> bool:
@@ -155,13 +158,34 @@ def load(option: Path | None, environ: Mapping[str, str]) -> Config:
     if path is None:
         return parse({"version": 1}, None, environ)
     try:
-        text = path.read_bytes().decode()
-        data = tomllib.loads(text)
+        with path.open("rb") as stream:
+            if path == PLACES[0] and _named(option, environ) is None:
+                _check_ours(path, stream.fileno())
+            data = tomllib.loads(stream.read().decode())
     except OSError as exc:
         raise ConfigError(f'"{path}" cannot be read: {os.strerror(exc.errno or 0)}', hint=f"ls -l {path}") from exc
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f'"{path}" is not TOML: {exc}', hint="mend that line, then: vault-asc config check") from exc
     return parse(data, path.absolute(), environ)
+
+
+def _check_ours(path: Path, opened: int) -> None:
+    """Refuse a file that somebody else has put, or may change, where we happen to work: it says where tokens go.
+
+    Looks at the open file, which nobody can exchange any more, and at the link that may have led to it.
+    """
+    file = os.fstat(opened)
+    for owner in (file.st_uid, path.lstat().st_uid):
+        if owner not in {os.geteuid(), 0}:
+            raise ConfigError(
+                f'"{path}" in the working directory belongs to user {owner}, neither to you nor to root',
+                hint=f"to trust it, name it: --config {path}, or VAULT_ASC_CONFIG; to own it: chown it",
+            )
+    if file.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f'"{path}" in the working directory can be changed by its group or by everybody',
+            hint=f"chmod go-w {path}; or name it with --config or VAULT_ASC_CONFIG, to trust it as it is",
+        )
 
 
 def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -180,10 +204,12 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
         agent=_agent(root.table("agent")),
         state_dir=_state(root.table("state")),
         nexla={name: _nexla(name, table) for name, table in root.table("nexla").tables()},
-        targets=tuple(_target(table) for table in root.tables_in("targets")),
+        targets=tuple(parse_target(table) for table in root.tables_in("targets")),
     )
     root.done()
-    _check_whole(config)
+    for account in config.nexla.values():
+        _check_service_key(account, config.store)
+    check_targets(config.targets, config.nexla)
     return config
 
 
@@ -211,9 +237,15 @@ def _vault(table: Table, environ: Mapping[str, str]) -> VaultSettings:
     own_ca = environ.get("VAULT_CACERT") or environ.get("BAO_CACERT")
     return VaultSettings(
         check_address(address, f"vault.address (from {named})" if named else "vault.address"),
-        None if namespace is None else check_path(namespace.strip("/"), "vault.namespace"),
+        _namespace(namespace),
         Path(own_ca) if own_ca else ca_file,
     )
+
+
+def _namespace(said: str | None) -> str | None:
+    """Without slashes around it. Vault calls the root namespace "/", and that in the environment beats the file too."""
+    name = said.strip("/") if said is not None else None
+    return check_path(name, "vault.namespace") if name else name
 
 
 def _store(table: Table) -> StoreSettings:
@@ -259,69 +291,14 @@ def _nexla(name: str, table: Table) -> NexlaSettings:
     return settings
 
 
-def _target(table: Table) -> Target:
-    name = check_name(table.required("name", str), "target")
-    mode = table.take("mode", str, "auto")
-    if mode not in {"auto", "template", "rest"}:
-        raise ConfigError(f'mode "{mode}" of target "{name}" is unknown', hint='use "auto", "template" or "rest"')
-    target = Target(
-        name=name,
-        key=check_name(table.required("key", str)),
-        credential_id=table.required("credential_id", int),
-        request=_request(table, name),
-        nexla=check_name(table.take("nexla", str, "default"), "nexla account"),
-        mode=mode,
-        vendor=table.take("vendor", str, "appstore_api"),
-        auth_template=table.take("auth_template", str, None),
-        token_field=table.take("token_field", str, None),
-        token_prefix=table.take("token_prefix", str, "auto"),
-        extra_fields=table.json("extra_fields"),
-        token_file=table.path("token_file"),
-    )
-    table.done()
-    return target
-
-
-def _request(table: Table, target: str) -> TokenRequest:
-    lifetime = parse_duration(table.take("lifetime", str, f"{DEFAULT_LIFETIME}s"), f'lifetime of target "{target}"')
-    scope = table.take("scope", list, [])
-    if not all(isinstance(entry, str) for entry in scope):
-        raise ConfigError(f'scope of target "{target}" is no array of strings', hint='write scope = ["GET /v1/apps"]')
-    try:
-        return TokenRequest(lifetime, tuple(scope))
-    except TokenRequestError as exc:
-        raise ConfigError(f'target "{target}": {exc.message}', hint=exc.hint) from exc
-
-
-def _check_whole(config: Config) -> None:
-    """What only shows when all parts are there."""
-    _check_unique("target", [f'"{target.name}"' for target in config.targets])
-    _check_unique("credential", [f"{target.credential_id} of {target.nexla}" for target in config.targets])
-    _check_unique("token_file", [f'"{target.token_file}"' for target in config.targets if target.token_file])
-    for target in config.targets:
-        _check_target(target, config)
-
-
-def _check_unique(what: str, values: list[str]) -> None:
-    """Two targets that write to one place would overwrite each other's tokens for ever."""
-    for value, count in Counter(values).items():
-        if count > 1:
-            raise ConfigError(f"{what} {value} is there twice", hint=f"give each target a {what} of its own")
-
-
-def _check_target(target: Target, config: Config) -> None:
-    if target.credential_id < 1:
-        raise ConfigError(
-            f'credential_id {target.credential_id} of target "{target.name}" is not possible',
-            hint="Nexla shows the number in the credential's address",
-        )
-    if target.nexla not in config.nexla:
-        raise ConfigError(
-            f'target "{target.name}" names the Nexla account "{target.nexla}", which is not configured',
-            hint=f"add [nexla.{target.nexla}] with api_url and service_key",
-        )
-    if target.token_prefix not in {"auto", "", "Bearer "}:
-        raise ConfigError(
-            f'token_prefix {target.token_prefix!r} of target "{target.name}" is unknown',
-            hint='use "auto", "" or "Bearer "',
-        )
+def _check_service_key(account: NexlaSettings, store: StoreSettings) -> None:
+    """A publisher's policy grants this path: it must not be one where keys lie."""
+    ref = account.service_key
+    # The whole paths, as policies have them: mount and path could be split elsewhere.
+    whole = f"{ref.mount}/data/{ref.path}/"
+    for part in _KEY_PARTS:
+        if whole.startswith(f"{store.mount}/data/{store.prefix}/{part}/"):
+            raise ConfigError(
+                f'service_key of Nexla account "{account.name}" lies at "{ref.mount}/{ref.path}", among the keys',
+                hint=f"keep it elsewhere, such as {store.prefix}/nexla/{account.name}",
+            )

@@ -89,7 +89,7 @@ def _kv_signer(store: Store, stored: StoredRecord) -> PrivateKey:
     if key.spki_sha256 != stored.record.spki_sha256 or secret.data.get("key_id") != stored.record.identity.key_id:
         raise VaultError(
             f"{where} does not belong to the record: fingerprint or key ID differ, so no token was minted",
-            hint=f"find out who wrote it (vault kv metadata get), then: vault-asc key rollback {stored.name}",
+            hint=f"find out who wrote it (vault kv metadata get), then {_back(stored)}",
         )
     return key
 
@@ -103,11 +103,18 @@ def _lost_private_part(stored: StoredRecord, gone: MissingVersionError) -> Vault
     )
     return MissingVersionError(
         f'private version {stored.record.private_version} of key "{stored.name}" {how}',
-        hint=gone.hint or _back(stored),
+        # Vault prunes the oldest first: with this version all earlier ones are gone.
+        hint=gone.hint or (_forward(stored) if gone.state == "missing" else _back(stored)),
         state=gone.state,
         deleted_at=gone.deleted_at,
     )
 
 
 def _back(stored: StoredRecord) -> str:
-    return f"go back to an older version (vault-asc key rollback {stored.name}) or rotate to a new key"
+    if stored.record.private_version <= 1:  # there is nothing earlier to go back to
+        return _forward(stored)
+    return f"go back to an older version (vault-asc key rollback {stored.name}) or {_forward(stored)}"
+
+
+def _forward(stored: StoredRecord) -> str:
+    return f"rotate to a new key (vault-asc key rotate {stored.name} FILE)"

@@ -1,7 +1,11 @@
-"""Files that matter: whole or not at all, 0600, never through a symlink; and locks between processes.
+"""Files that matter: whole or not at all, 0600; and locks between processes.
 
 A reader sees the old bytes or the new ones, whatever kills the writer. Temporary files that a killed writer left are
 swept by the next one.
+
+A symlink in the place of a file is replaced, never followed. One to its directory is followed, once: what it leads to
+is opened without following another, has to be root's or ours, and not writable by everybody. Who may change the
+directories above decides where the file is; nobody else can swap it or read it.
 """
 
 import contextlib
@@ -17,12 +21,14 @@ from vault_asc.errors import BusyError, ConfigError
 
 _STALE: Final = 120.0
 """Seconds after which a temporary file belongs to no living writer: a push ends within 50 s."""
+_CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system answers, some network ones do, that has no fsync for directories."""
 
 
 def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> None:
     """Replace the content of `path`: temporary file in the same directory, fsync, rename, fsync of the directory.
 
-    `ConfigError` names the file and what is wrong with it or its directory; the old content then still stands.
+    `ConfigError` names the file and what is wrong with it or its directory, and says whether the old content stands.
 
     Args:
         path: the file; a symlink of that name is replaced, its target is not touched.
@@ -43,7 +49,7 @@ def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> N
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=directory)
                 raise
-            os.fsync(directory)
+            _sync(directory, path)
     except OSError as exc:
         raise _refused(path, exc) from exc
 
@@ -68,8 +74,10 @@ def locked(path: Path) -> Iterator[None]:
 
     The kernel frees the lock when its holder dies, so a file that was left behind locks nobody out.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with _directory(path.parent) as directory:
+            handle = os.open(path.name, flags, 0o600, dir_fd=directory)
     except OSError as exc:
         raise _refused(path, exc) from exc
     try:
@@ -89,14 +97,34 @@ def locked(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _directory(path: Path) -> Iterator[int]:
     """A descriptor of a directory in which nobody else can swap our file."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    handle = os.open(os.path.realpath(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        mode = os.fstat(handle).st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise ConfigError(f'directory "{path}" is writable by everybody', hint=f"chmod o-w {path}")
+        _check_directory(path, os.fstat(handle))
         yield handle
     finally:
         os.close(handle)
+
+
+def _check_directory(path: Path, found: os.stat_result) -> None:
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise ConfigError(f'directory "{path}" is writable by everybody', hint=f"chmod o-w {path}")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise ConfigError(
+            f'directory "{path}" belongs to user {found.st_uid}, who could swap the file',
+            hint="use a directory of this user or of root, or run this as that user",
+        )
+
+
+def _sync(directory: int, path: Path) -> None:
+    """Make the rename last. From here on the new content is in place, whatever is told."""
+    try:
+        os.fsync(directory)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC:
+            raise ConfigError(
+                f'"{path}" was replaced, but may be lost if the host fails now: {os.strerror(exc.errno or errno.EIO)}',
+                hint="look at the disk: dmesg",
+            ) from exc
 
 
 def _fill(handle: int, data: bytes, mode: int) -> None:
@@ -121,7 +149,7 @@ def _refused(path: Path, exc: OSError) -> ConfigError:
         errno.ENOENT: f"create the directory first: mkdir -m 700 -p {path.parent}",
         errno.ENOSPC: "make room on that file system",
         errno.EROFS: "choose a path on a writable file system",
-        errno.ENOTDIR: f"{path.parent} must be a directory, not a file and no symlink",
+        errno.ENOTDIR: f"{path.parent} must be a directory",
         errno.ELOOP: f"{path} must not be reached through a symlink",
         errno.EISDIR: f"{path} is a directory, name a file",
     }

@@ -1,6 +1,8 @@
 """Looking into a token without checking its signature: what a file holds, and which of Apple's rules a token breaks."""
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,22 +10,32 @@ from typing import Any, Final
 from vault_asc.clock import format_duration
 from vault_asc.errors import TokenRequestError
 from vault_asc.key.identity import AUDIENCES
+from vault_asc.opening import opened
 from vault_asc.secret import Secret
 from vault_asc.tokens import MAX_LIFETIME, Token, TokenRequest
 
 _JWT_SHAPE: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 _SIGNATURE_CHARS: Final = 86  # base64url of 64 bytes, without padding
+_MODE: Final = 0o600
 FILE_MAX: Final = 64 * 1024
 """Bytes of a file in which a token is looked for."""
 
 
-def read_token_file(path: Path) -> Token | None:
-    """The token in a file that `mint --out` wrote, in any of its formats; None when there is none to be found."""
+def read_token_file(path: Path) -> str | None:
+    """What `mint --out` wrote to a file; None for anything that it would not have left there.
+
+    That is: no regular file (nor a link to one), another user's, with permissions other than 0600, or not ASCII.
+    """
     try:
-        with path.open("rb") as stream:
-            text = stream.read(FILE_MAX).decode("ascii")
-    except (OSError, UnicodeDecodeError):
+        with opened(path, follow=False) as (descriptor, facts):
+            ours = stat.S_ISREG(facts.st_mode) and stat.S_IMODE(facts.st_mode) == _MODE and facts.st_uid == os.geteuid()
+            return os.read(descriptor, FILE_MAX).decode("ascii") if ours else None
+    except (OSError, ValueError):  # ValueError: not ASCII, or a NUL in the path
         return None
+
+
+def token_in(text: str) -> Token | None:
+    """The token in a text, in any of the formats of `mint`; None when there is none to be found. Not verified."""
     found = find_token(text)
     if found is None:
         return None

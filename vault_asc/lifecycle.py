@@ -12,10 +12,14 @@ from vault_asc.clock import Clock, iso
 from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError, VaultError
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.store import Custody, Note, Record, State, Store, StoredRecord
-from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata
+from vault_asc.store import BadRecordError, Custody, Note, Record, State, Store, StoredRecord
+from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata, MissingVersionError
 
 _NO_DELETION: Final = {"", "0s", "0"}
+
+
+def _unheard(_note: Note) -> None:
+    """For callers who do not tell anybody."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,15 @@ class Lifecycle:
         self.store.write_record(name, record, cas=facts.current_version)
         return Change(self.store.read(name), changed=True)
 
-    def stage(self, name: str, key: PrivateKey, key_id: str) -> Note:
+    def stage(self, name: str, key: PrivateKey, key_id: str, superseded: Callable[[Note], object] = _unheard) -> Note:
         """Write a new private version beside the current one, and a note about it. No consumer notices.
 
-        Repeated with the same key it finds the staged version and writes nothing.
+        Repeated with the same key it finds the staged version and writes nothing. `superseded` gets the note of another
+        version that was waiting and now is not.
         """
-        return self._stage(self.store.read(name), key, key_id)
+        return self._stage(self.store.read(name), key, key_id, superseded)
 
-    def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str) -> Note:
+    def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str, superseded: Callable[[Note], object]) -> Note:
         name = stored.name
         if stored.record.spki_sha256 == key.spki_sha256:
             raise PrivateKeyError(
@@ -72,14 +77,17 @@ class Lifecycle:
             )
         note, note_version = self.store.note(name)
         private = self.store.private_metadata(name)
-        if note and _waiting(note, stored, private) and (note.key_id, note.spki_sha256) == (key_id, key.spki_sha256):
-            return note
+        waiting = note if note and _waiting(note, stored, private) else None
+        if waiting and (waiting.key_id, waiting.spki_sha256) == (key_id, key.spki_sha256):
+            return waiting
         self._refuse_planned_deletion(self.store.layout.private(name), private)
         self._refuse_pruning(stored, private)
         who = self.store.vault.whoami()
         version = self.store.write_private(name, key, key_id, cas=private.current_version)
         note = Note(version, key_id, key.spki_sha256, iso(self.clock()), who)
         self.store.write_note(name, note, cas=note_version)
+        if waiting:
+            superseded(waiting)
         return note
 
     def promote(self, name: str, fingerprint: str | None = None) -> Change:
@@ -113,7 +121,9 @@ class Lifecycle:
             ),
         )
 
-    def rotate(self, name: str, key: PrivateKey, key_id: str) -> Change:
+    def rotate(
+        self, name: str, key: PrivateKey, key_id: str, superseded: Callable[[Note], object] = _unheard
+    ) -> Change:
         """Stage and promote. Repeated with the same key it completes, or changes nothing.
 
         Both build on one reading of the record: a key that somebody else makes current in between is never replaced.
@@ -121,7 +131,7 @@ class Lifecycle:
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
             return Change(stored, changed=False)
-        return self._promote(stored, self._stage(stored, key, key_id))
+        return self._promote(stored, self._stage(stored, key, key_id, superseded))
 
     def rollback(self, name: str, to: int | None = None) -> Change:
         """Point the record to an older private version: `to`, or the one that was current before.
@@ -164,11 +174,17 @@ class Lifecycle:
         return self._write(stored, stored.record._replace(state=state))
 
     def destroy(self, name: str) -> bool:
-        """Remove a disabled key with all its versions, for good. False when there was nothing left to remove."""
-        stored = self.store.find(name)
+        """Remove a disabled key with all its versions, for good. False when there was nothing left to remove.
+
+        One whose record is deleted or destroyed gives no tokens either, so it need not be disabled.
+        """
+        try:
+            stored = self.store.find(name)
+        except MissingVersionError:
+            stored = None
         if stored is None:
-            left = self.store.private_metadata(name).current_version
-            if not left:
+            left = self.store.private_metadata(name), self.store.record_metadata(name)
+            if not any(metadata.current_version for metadata in left):
                 return False
         elif stored.record.state is not State.DISABLED:
             raise TokenRequestError(
@@ -197,6 +213,9 @@ class Lifecycle:
         )
 
     def _refuse_pruning(self, stored: StoredRecord, private: KvMetadata) -> None:
+        current = private.versions.get(stored.record.private_version)
+        if current is None or current.destroyed:
+            return  # lost already, and a new version is the way out
         # Vault keeps the larger number of secret and mount, its default when neither is set.
         on_mount = self.store.vault.kv_config(self.store.layout.mount)[0]
         kept = max(private.max_versions, on_mount) or DEFAULT_MAX_VERSIONS
@@ -221,7 +240,10 @@ class Lifecycle:
         """The newest earlier version of the record for which `wanted` holds."""
         for version, facts in sorted(self.store.record_metadata(stored.name).versions.items(), reverse=True):
             if version < stored.version and facts.readable:
-                record = self.store.read(stored.name, version).record
+                try:
+                    record = self.store.read(stored.name, version).record
+                except (BadRecordError, MissingVersionError):
+                    continue  # not ours, or pruned since: what lies before it may still be good
                 if wanted(record):
                     return record
         return None

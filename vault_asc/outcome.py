@@ -15,7 +15,12 @@ class Outcome(StrEnum):
 
 
 class Probe(NamedTuple):
-    """An outcome and, in safe text, why."""
+    """An outcome and, in safe text, why.
+
+    Attributes:
+        final: whether asking again soon would be answered in the same way.
+    """
 
     outcome: Outcome
     detail: str
+    final: bool = False

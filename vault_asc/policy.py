@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from vault_asc.errors import ConfigError
 from vault_asc.names import check_name, check_path
+from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -49,6 +50,8 @@ class Rule:
         return capability in self.capabilities and re.fullmatch(pattern, path) is not None
 
 
+_TEAM: Final = "team"
+
 SHIPPED: Final[Mapping[str, Shipped]] = {
     policy.name: policy
     for policy in (
@@ -57,7 +60,7 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
         Shipped("minter", "mints tokens from one key", ("key",)),
         Shipped("publisher", "reads one Nexla service key", ("nexla_mount", "nexla_path")),
         Shipped("auditor", "sees everything that is no secret"),
-        Shipped("team", "mints from every key of the caller's own team"),
+        Shipped(_TEAM, "mints from every key of the caller's own team"),
         Shipped("break-glass", "destroys one key for good", ("key",)),
     )
 }
@@ -72,6 +75,8 @@ _SERVICE_KEYS: Final = "nexla"  # below the prefix, where service keys usually a
 _PLAIN_MOUNT: Final = "secret"
 _PLAIN_LAST: Final = r"[a-z0-9-]*"
 _STANZA: Final = r'(?ms)(?:^#[^\n]*\n)*^path "(?P<path>[^"]+)" \{\n(?P<body>.*?)^\}\n'
+_COMMENT: Final = r"(?m)^\s*(?:#|//).*$"
+_ANY_PATH: Final = r'"([^"\n]+)"\s*[:=]?\s*\{'  # of HCL and of JSON alike; too many matches only make us careful
 _WORD: Final = r'"([a-z]+)"'
 
 
@@ -167,6 +172,12 @@ def rules(text: str) -> list[Rule]:
     return [Rule(found["path"], frozenset(re.findall(_WORD, found["body"]))) for found in re.finditer(_STANZA, text)]
 
 
+def lost_paths(old: str, new: str) -> list[str]:
+    """Paths that an existing policy has, whoever wrote it and in HCL or JSON, and that the text to replace it has not."""
+    here = {rule.path for rule in rules(new)}
+    return sorted({path for path in re.findall(_ANY_PATH, re.sub(_COMMENT, "", old)) if path not in here} - {"path"})
+
+
 def _candidates(
     path: str, mount: str, prefix: str, service_keys: Collection[tuple[str, str]]
 ) -> Iterator[tuple[str, dict[str, str]]]:
@@ -200,6 +211,12 @@ def _checked(
         raise ConfigError(f'policy "{shipped.name}" is not for one {_what(extra[0])}', hint="leave that out")
     for what, value in values.items():
         check_name(value) if what == "key" else check_path(value, _what(what))
+    above, _, _ = prefix.rpartition("/")
+    if shipped.name == _TEAM and above:
+        raise ConfigError(
+            f'policy "{_TEAM}" is for the prefix of all teams, which has one segment, not for "{safe_text(prefix)}"',
+            hint=f'set store.prefix to the part before the team: "{safe_text(above)}"',
+        )
     return values
 
 

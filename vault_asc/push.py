@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, TargetError, VaultAscError
-from vault_asc.rotation import TargetState, due
+from vault_asc.rotation import TargetState, about, attempted, due
 from vault_asc.state import StateDir, read_tick
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Pass:
         dry: tell what is due, do nothing.
         clock: Unix seconds.
         ports: opens the connections; called at most once, and only when something is due.
+        elapsed: seconds that no change of the wall clock moves, for the end of the pass.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Pass:
         dry: bool,
         clock: Clock,
         ports: "Callable[[], Ports]",
+        elapsed: Clock = time.monotonic,
     ) -> None:
         self.states = states
         self.ticks = ticks
@@ -69,16 +71,16 @@ class Pass:
         self.dry = dry
         self.clock = clock
         self.ports = ports
+        self.elapsed = elapsed
         self._end = 0.0
 
     def run(self, targets: Sequence[Target]) -> list[Result]:
         """Make the pass; one result per target, in the order of work."""
-        end = self.clock() + DEADLINE
-        self._end = time.monotonic() + DEADLINE
+        self._end = self.elapsed() + DEADLINE
         opened: list[Ports | VaultAscError] = []
         results = []
         for target in self._by_expiry(targets):
-            if end - self.clock() < _LEAST:
+            if self._end - self.elapsed() < _LEAST:
                 results.append(Result(target, "not tried", error=_too_late(), recorded=True))
             else:
                 results.append(self._one(target, opened))
@@ -101,6 +103,8 @@ class Pass:
             return Result(target, "busy: another push holds it", error=error)
         except VaultAscError as error:
             return Result(target, "no attempt was possible", error=error)
+        except Exception as error:  # noqa: BLE001  # one target's bug must not let the tokens of the others die
+            return Result(target, "no attempt was possible", error=_bug(error))
 
     def _locked(self, target: Target, opened: "list[Ports | VaultAscError]") -> Result:
         # Read again under the lock: whoever held it may just have done the work.
@@ -110,10 +114,8 @@ class Pass:
             return Result(target, "not due")
         if not opened:
             opened.append(self._open())
-        ports = opened[0]
         self.states.begin(target.name, self.clock())
-        after = self._attempt(target, state, ports)
-        error = ports if isinstance(ports, VaultAscError) else None
+        after, error = self._attempt(target, state, opened[0])
         try:
             self.states.save(target.name, after, self.clock())
         except VaultAscError as unsaved:
@@ -122,17 +124,26 @@ class Pass:
             self.states.end(target.name)
         return Result(target, reason, after, error, recorded=True)
 
-    def _attempt(self, target: Target, state: TargetState, ports: "Ports | VaultAscError") -> TargetState:
-        """One attempt, all calls of which end with the pass, however slowly the servers answer."""
+    def _attempt(
+        self, target: Target, state: TargetState, ports: "Ports | VaultAscError"
+    ) -> tuple[TargetState, VaultAscError | None]:
+        """One attempt, all calls of which end with the pass, however slowly the servers answer.
+
+        The error is what kept an attempt from being made: no ports, or a bug.
+        """
         from vault_asc.refreshing import failed, refresh  # a pass with nothing due does without
 
+        tick = read_tick(self.ticks, target.key) if self.ticks else None
+        tried = attempted(target, state, tick, self.clock())
         if isinstance(ports, VaultAscError):
-            return failed(target, state, ports, self.clock())
+            return failed(target, tried, ports, self.clock()), ports
         from vault_asc.http import Deadline, within
 
-        tick = read_tick(self.ticks, target.key) if self.ticks else None
-        with within(Deadline(self._end)):
-            return refresh(target, state, tick, ports)
+        try:
+            with within(Deadline(self._end)):
+                return refresh(target, state, tick, ports), None
+        except Exception as error:  # noqa: BLE001  # as in `_one`, and here it can be recorded
+            return failed(target, tried, bug := _bug(error), self.clock()), bug
 
     def _open(self) -> "Ports | VaultAscError":
         """The ports, or why there are none: what fails for one target of a pass fails for all."""
@@ -140,11 +151,21 @@ class Pass:
             return self.ports()
         except VaultAscError as error:
             return error
+        except Exception as error:  # noqa: BLE001  # as in `_one`
+            return _bug(error)
 
     def _reason(self, target: Target, state: TargetState) -> str | None:
         tick = read_tick(self.ticks, target.key) if self.ticks else None
         reason = due(target, state, tick, self.clock())
         return reason or (None if self.only_due else "asked for")
+
+
+def _bug(error: Exception) -> VaultAscError:
+    """What may be told of a bug: its class alone, because its text may hold anything, a secret too."""
+    return VaultAscError(
+        f"internal error ({type(error).__name__}): a bug of vault-asc, which does not touch other targets",
+        hint="please report it, with the output of: vault-asc --version",
+    )
 
 
 def _too_late() -> TargetError:
@@ -161,7 +182,7 @@ def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]
     others, many targets do not recover from an outage in time. Both were simulated with 30 to 150 targets.
     """
     try:
-        state = states.load(target.name)
+        state = about(target, states.load(target.name))
     except ConfigError:
         return True, 0
     return bool(state.failures) and state.remaining(now) <= 0, state.expires_at + _LATER * state.failures

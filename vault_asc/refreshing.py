@@ -11,7 +11,7 @@ from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import NexlaError, NotFoundError, PermissionDeniedError, VaultAscError
 from vault_asc.outcome import Outcome, Probe
-from vault_asc.rotation import REFRESH_AT, TargetState, Tick, alarm_below, backoff
+from vault_asc.rotation import REFRESH_AT, TargetState, Tick, alarm_below, attempted, backoff
 
 if TYPE_CHECKING:
     from vault_asc.custody import Minted
@@ -19,14 +19,25 @@ if TYPE_CHECKING:
 
 _RETRY_PERMANENT: Final = 900.0  # seconds, for what only a person can mend
 _RETRY_GONE: Final = 60.0  # seconds; a Vault version that is gone does not come back by itself
-_PERMANENT_STATUS: Final = frozenset({400, 403, 404, 405, 409, 422})
+_PERMANENT_STATUS: Final = frozenset({400, 403, 404, 422})  # not 405 and 409, which proxies and deployments cause
 
 
-def retry_after(error: VaultAscError, name: str, failures: int, *, hurry: bool) -> float:
-    """Seconds until the next attempt after `error`; long for what only a person can mend."""
+def retry_after(error: VaultAscError, name: str, failures: int, *, left: float, alarm: float) -> float:
+    """Seconds until the next attempt after `error`; long for what only a person can mend.
+
+    What looks permanent may be a moment's fault of Nexla, so no living token is left to die for it: the next attempt
+    comes when the alarm does at the latest. Only for a dead one there is nothing to lose.
+
+    Args:
+        error: what ended the attempt.
+        name: of the target.
+        failures: attempts since the last good one, this one included.
+        left: seconds of life of the token at Nexla; not positive when it is dead.
+        alarm: seconds of life below which there is a hurry.
+    """
+    wait = backoff(name, failures, hurry=left < alarm)
     if isinstance(error, NexlaError) and not error.retryable and error.status in _PERMANENT_STATUS:
-        return _RETRY_PERMANENT
-    wait = backoff(name, failures, hurry=hurry)
+        return min(_RETRY_PERMANENT, max(wait, left - alarm)) if left > 0 else _RETRY_PERMANENT
     return max(wait, _RETRY_GONE) if isinstance(error, NotFoundError | PermissionDeniedError) else wait
 
 
@@ -58,16 +69,15 @@ class Ports:
 def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports) -> TargetState:
     """One attempt for one target. Every failure of ours ends in the state, never in an exception."""
     started = ports.clock()
-    tried = replace(state, tried_at=started, tried_version=tick.version if tick else 0)
+    tried = attempted(target, state, tick, started)
     try:
         minted = ports.mint(target)
         file_error = _written_to_file(target, minted, ports)
-        plan, probe = ports.publisher.publish(target, minted.token.value, state.plan)
+        plan, probe = ports.publisher.publish(target, minted.token.value, tried.plan)
     except VaultAscError as error:
         return failed(target, tried, error, ports.clock())
     written = replace(
         tried,
-        key=target.key,
         key_id=minted.token.key_id,
         started_at=started,
         issued_at=minted.token.issued_at,
@@ -93,18 +103,20 @@ def _written_to_file(target: Target, minted: "Minted", ports: Ports) -> VaultAsc
 def failed(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
     """The state after an attempt that ended in `error` before anything was written to Nexla."""
     failures = state.failures + 1
-    hurry = state.remaining(now) < alarm_below(state.usable_life or target.request.usable_life)
+    alarm = alarm_below(state.usable_life or target.request.usable_life)
     return replace(
         state,
         outcome=Outcome.NOT_WRITTEN,
         detail=error.message if error.hint is None else f"{error.message} (hint: {error.hint})",
         failures=failures,
-        next_try=now + retry_after(error, target.name, failures, hurry=hurry),
+        next_try=now + retry_after(error, target.name, failures, left=state.remaining(now), alarm=alarm),
     )
 
 
 def _proved(target: Target, state: TargetState, probe: Probe, now: float, *, again: bool) -> TargetState:
-    if probe.outcome is Outcome.LIVE and not again:
+    # Where Nexla offers no proof there is nothing to wait for: the next token is due when it would be after a good one.
+    done = probe.outcome is Outcome.LIVE or (probe.outcome is Outcome.UNPROVEN and probe.final)
+    if done and not again:
         return replace(state, outcome=probe.outcome, detail=probe.detail, failures=0, next_try=0)
     failures = state.failures + 1
     # A missing agreement is mended by a person; the token is refreshed all the same, or it would die meanwhile.

@@ -7,7 +7,7 @@ Source of the numbers: simulated days in tests/test_rotation.py; half the usable
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from vault_asc.config import Target
@@ -30,6 +30,8 @@ class TargetState:
     """What is remembered of a target between two passes. Times are Unix seconds; no secret.
 
     Attributes:
+        account, credential_id: the Nexla credential that all this is about, as of the last attempt.
+        settings: `settings_of` the target at the last attempt, whatever came of it; 0 when there was none.
         started_at: begin of the last attempt that wrote a token to Nexla; 0 when there was none.
         issued_at, expires_at: claims of the token that Nexla holds, as far as is known.
         record_version: KV version of the record that it was minted by.
@@ -40,7 +42,9 @@ class TargetState:
         plan: result of the discovery at Nexla, reused while it cannot be repeated.
     """
 
-    key: str = ""
+    account: str = ""
+    credential_id: int = 0
+    settings: int = 0
     key_id: str = ""
     started_at: float = 0
     issued_at: int = 0
@@ -67,6 +71,34 @@ class Tick(NamedTuple):
     written_at: float
 
 
+def settings_of(target: Target) -> int:
+    """A digest of all that the configuration says of a target but its name, to notice a change."""
+    return zlib.crc32(repr(target._replace(name="")).encode())
+
+
+def retargeted(target: Target, state: TargetState) -> bool:
+    """Whether the target was changed in the configuration since the last attempt."""
+    return bool(state.tried_at) and state.settings != settings_of(target)
+
+
+def about(target: Target, state: TargetState) -> TargetState:
+    """The state, provided that it is about the credential that the target names now; else an empty one."""
+    same = (state.account, state.credential_id) == (target.nexla, target.credential_id)
+    return state if same else TargetState()
+
+
+def attempted(target: Target, state: TargetState, tick: Tick | None, now: float) -> TargetState:
+    """The state with an attempt in it that begins now."""
+    return replace(
+        about(target, state),
+        account=target.nexla,
+        credential_id=target.credential_id,
+        settings=settings_of(target),
+        tried_at=now,
+        tried_version=tick.version if tick else 0,
+    )
+
+
 def spread(name: str) -> float:
     """A number from -1 to 1 that is fixed for a name and even over many names."""
     # Not hashlib, which takes longer to load than all the rest of a pass with nothing due.
@@ -83,19 +115,26 @@ def alarm_below(usable_life: float) -> float:
     return usable_life * ALARM
 
 
+def longest_tick(usable_life: float) -> float:
+    """Seconds between two ticks with which the latest refresh still begins before the alarm."""
+    # Rounded, for the shares are no exact floats: the default of 1080 s allows 186 s, not 185.99.
+    return round(usable_life * (1 - ALARM - REFRESH_AT * (1 + JITTER)), 9)
+
+
 def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> str | None:
     """Why a target is due now, in words for people; None when it is not."""
     changed = tick is not None and tick.version != state.record_version and tick.written_at >= state.started_at
     # A failure noted by a clock that was ahead would hold everything up until that moment comes again.
     if now < max(state.issued_at, state.tried_at - BACKDATE):
         return "the clock went back"
+    if retargeted(target, state):
+        return "the target was changed"
     # After a failure the backoff rules; only a version that was not tried yet is worth an attempt before its end.
     if state.failures and not (changed and tick is not None and tick.version != state.tried_version):
         return f"attempt {state.failures + 1}" if now >= state.next_try else None
     reasons = {
         "never pushed": not state.started_at,
         "the key was changed": changed,
-        "the target names another key": state.key != target.key,
         "half its life is over": now >= refresh_at(target.name, state),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -103,6 +142,8 @@ def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> st
 
 def next_due(target: Target, state: TargetState) -> float:
     """When the target will be due if nothing changes, for `status`; 0 means now."""
+    if retargeted(target, state):
+        return 0
     if state.failures:
         return state.next_try
     return refresh_at(target.name, state) if state.started_at else 0

@@ -9,13 +9,16 @@ from typing import Final
 
 MASK: Final = "[secret]"
 
+# "bearer token" is plain text: after these two a short word of letters alone is none, unless a header is quoted.
+_CREDENTIAL: Final = r"\s*(?![A-Z]?[a-z]{1,14}(?:[^\w~+/=.-]|[.-]?(?:\s|\Z)))\S+"
 # A JWT, a Vault or OpenBao token (service, batch, recovery; old "s." form), a PEM block, a bearer or basic credential.
 _MASKED: Final = (
     r"(?s)eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}"
     r"|hv[sbr]\.[A-Za-z0-9_-]{8,}"
     r"|(?<![A-Za-z0-9])[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{24,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=(?i:bearer)\s)\s*\S+|(?<=(?i:basic)\s)\s*\S+"
+    r"|(?i:authorization\W{1,5}(?:bearer|basic))\s+\S+"
+    rf"|(?<=(?i:bearer)\s){_CREDENTIAL}|(?<=(?i:basic)\s){_CREDENTIAL}"
 )
 _SHOWN_MAX: Final = 200  # characters of foreign text that an error message may carry
 

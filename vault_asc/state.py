@@ -1,10 +1,12 @@
 """What is remembered on disk: one JSON file per target, when the Agent last ticked, and the Agent's tick files.
 
-No secret is in any of them. A file that is damaged is as good as none (the target is then simply due); one of a newer
-format is refused, because writing it back would lose what the newer version knows.
+No secret is in any of them. A file that is damaged is as good as none (the target is then simply due). One of a newer
+format is refused, because writing it back would lose what the newer version knows; so is one that may not be read,
+because a state that somebody else keeps is not "never pushed".
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -24,10 +26,10 @@ _FIELDS: Final = {f.name for f in fields(TargetState)}
 
 
 class StateDir:
-    """The state directory of one configuration."""
+    """The state directory of one configuration. What may not be read or written is a `ConfigError`."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # once, so that all files of a pass are in the same directory
 
     def load(self, target: str) -> TargetState:
         """What is known of a target; an empty state when nothing is."""
@@ -106,8 +108,13 @@ def read_tick(directory: Path, key: str) -> Tick | None:
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         data = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
+    except OSError as exc:
+        raise ConfigError(
+            f'the state file "{file}" cannot be read: {os.strerror(exc.errno or errno.EIO)}',
+            hint="run this as the user that the Agent runs as, or name another directory: state.dir",
+        ) from exc
     return data if isinstance(data, dict) else {}
 
 

@@ -37,6 +37,10 @@ class State(StrEnum):
     DISABLED = "disabled"
 
 
+class BadRecordError(VaultError):
+    """What lies where a record should be is none that this version reads."""
+
+
 class Layout(NamedTuple):
     """Where keys lie: KV v2 mount and prefix."""
 
@@ -83,9 +87,9 @@ class Record(NamedTuple):
 
     @classmethod
     def load(cls, data: Mapping[str, Any], where: str) -> "Record":
-        """From Vault; `VaultError` when it is no record of ours or of a newer format."""
+        """From Vault; `BadRecordError` when it is no record of ours or of a newer format."""
         if data.get("format") != FORMAT:
-            raise VaultError(
+            raise BadRecordError(
                 f'"{where}" has format {safe_text(repr(data.get("format")), 20)}, this version of vault-asc reads format {FORMAT}',
                 hint="upgrade vault-asc, or look at who wrote there: vault kv metadata get",
             )
@@ -103,7 +107,7 @@ class Record(NamedTuple):
                 changed_by=safe_text(str(data["changed_by"])),
             )
         except (KeyError, ValueError, TypeError) as exc:
-            raise VaultError(
+            raise BadRecordError(
                 f'"{where}" is no record of vault-asc: {type(exc).__name__} {safe_text(str(exc))}',
                 hint="roll it back to its last good version: vault kv rollback, or import the key under another name",
             ) from exc

@@ -34,7 +34,7 @@ class Table:
         """The value of `key`, which must be there."""
         value = self.take(key, kind, None)
         if value is None:
-            raise ConfigError(f"{key} is missing in {self.where}", hint=f"add {key} = {_EXAMPLES[kind]}")
+            raise ConfigError(f"{key} is missing in {self.where}", hint=self._how_to_add(key, kind))
         return value
 
     def path(self, key: str) -> Path | None:
@@ -65,6 +65,13 @@ class Table:
     def tables(self) -> list[tuple[str, "Table"]]:
         """All sub-tables, by name."""
         names = list(self._left)
+        loose = next((name for name in names if not isinstance(self._left[name], dict)), None)
+        if loose is not None:
+            section = self.where.strip("[]")
+            raise ConfigError(
+                f'"{loose}" stands directly in {self.where}, which is made of named tables',
+                hint=f"give it a name: write [{section}.default] in place of [{section}]",
+            )
         return [(name, Table(self.take(name, dict, {}), f"[{self.where.strip('[]')}.{name}]")) for name in names]
 
     def tables_in(self, key: str) -> list["Table"]:
@@ -73,6 +80,13 @@ class Table:
         if not all(isinstance(item, dict) for item in items):
             raise ConfigError(f"{key} in {self.where} is no array of tables", hint=f"write [[{key}]] above each")
         return [Table(item, f'[[{key}]] "{item.get("name", number)}"') for number, item in enumerate(items, 1)]
+
+    def _how_to_add(self, key: str, kind: type) -> str:
+        """The hint for a missing key: often it is there, misspelt."""
+        import difflib
+
+        near = difflib.get_close_matches(key, self._left, 1)
+        return f'"{near[0]}" there is unknown: write {key}' if near else f"add {key} = {_EXAMPLES[kind]}"
 
     def done(self) -> None:
         """Refuse what was not taken."""
@@ -86,7 +100,7 @@ class Table:
         raise ConfigError(f'unknown key "{unknown}" in {self.where}', hint=hint)
 
 
-_EXAMPLES: Final = {str: '"..."', int: "1", list: '["..."]', dict: "{ ... }"}
+_EXAMPLES: Final = {str: '"..."', int: "<number>", list: '["..."]', dict: "{ ... }"}
 
 
 def _kind(kind: type) -> str:

@@ -194,12 +194,12 @@ BAD: dict[str, Scene] = {
         7, ("mint", "prod"), versions("delete", "private"), "was deleted at", "vault kv undelete"
     ),
     "private part destroyed": Scene(
-        7, ("mint", "prod"), versions("destroy", "private"), "was destroyed", "key rollback"
+        7, ("mint", "prod"), versions("destroy", "private"), "was destroyed", "key rotate prod FILE"
     ),
     "private part pruned": Scene(
         7, ("mint", "prod"), versions("pruned", "private"), "pruned by max_versions", "rotate"
     ),
-    "private part swapped": Scene(4, ("mint", "prod"), swapped, "does not belong to the record", "key rollback prod"),
+    "private part swapped": Scene(4, ("mint", "prod"), swapped, "does not belong to the record", "key rotate prod"),
     "newer record": Scene(4, ("mint", "prod"), damaged(format=2), "has format 2", "upgrade vault-asc"),
     "damaged record": Scene(4, ("mint", "prod"), damaged(custody="pocket"), "is no record of vault-asc", "kv rollback"),
     "conflict": Scene(9, ("key", "disable", "prod"), somebody_is_faster, "was changed by mallory at", "key show prod"),

@@ -144,7 +144,7 @@ def test_a_write_without_an_answer_is_completed_by_repeating_it(user: User) -> N
         lost = user.fails(5, "key", "rotate", "prod", new)
         assert "no answer to the write to" in lost.error
         assert "repeat the command" in lost.hint
-        assert "left by an interrupted command" in user.does("key", "show", "prod").out
+        assert "of unknown origin (an interrupted command" in user.does("key", "show", "prod").out
         user.does("key", "rotate", "prod", new)
     user.configure()
     assert user.record()["key_id"] == NEW_ID

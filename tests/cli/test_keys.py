@@ -3,8 +3,8 @@ import re
 import pytest
 
 from tests import keys
-from tests.cli.conftest import NEW_ID, OLD_ID, User
-from tests.conftest import Root
+from tests.cli.conftest import NEW_ID, OLD_ID, User, check_failure
+from tests.conftest import Root, TokenWith
 from tests.support import Wire
 from vault_asc.clock import iso, system_clock
 
@@ -170,6 +170,49 @@ def test_lists_in_both_forms(user: User) -> None:
     assert listed[1] == user.record("prod")
 
 
+def test_list_shows_every_key_though_some_records_are_bad(user: User, root: Root, token_with: TokenWith) -> None:
+    for name in ("deleted", "destroyed", "foreign", "good", "newer"):
+        user.imports(name)
+    root("DELETE", f"{user.mount}/data/asc/keys/deleted")
+    root("PUT", f"{user.mount}/destroy/asc/keys/destroyed", {"versions": [1]})
+    root("POST", f"{user.mount}/data/asc/keys/foreign", {"data": {"format": 1}})
+    root("POST", f"{user.mount}/data/asc/keys/newer", {"data": {"format": 2}})
+    states = ["deleted", "destroyed", "unreadable", "enabled", "unreadable"]
+
+    listed = user("key", "list")
+    assert listed.code == 7
+    check_failure(listed, out=True)
+    assert listed.error.startswith('the record of key "deleted" was deleted')
+    assert [line.split()[1] for line in listed.out.splitlines()[1:]] == states
+    as_json = user("key", "list", "--json")
+    assert as_json.code == 7
+    assert [key["state"] for key in as_json.json] == states
+    assert "has format 2" in as_json.json[4]["problem"]
+
+    user.use(
+        token_with(f"""
+        path "{user.mount}/metadata/asc/keys/" {{ capabilities = ["list"] }}
+        path "{user.mount}/data/asc/keys/good" {{ capabilities = ["read"] }}
+    """)
+    )
+    denied = user("key", "list")
+    assert denied.code == 6
+    assert [line.split()[1] for line in denied.out.splitlines()[1:]] == ["denied"] * 3 + ["enabled", "denied"]
+
+
+@pytest.mark.parametrize("deed", ["delete", "destroy"])
+@pytest.mark.parametrize("private_too", [True, False])
+def test_a_key_whose_record_is_gone_is_destroyed_all_the_same(
+    user: User, root: Root, deed: str, private_too: bool
+) -> None:
+    user.imports()
+    root("PUT", f"{user.mount}/{deed}/asc/keys/prod", {"versions": [1]})
+    if private_too:
+        root("DELETE", f"{user.mount}/metadata/asc/private/prod")
+    assert user.does("key", "destroy", "prod", "--yes").out == 'destroyed "prod"\n'
+    assert user.does("key", "list").out.startswith("no keys in")
+
+
 def test_the_record_as_json(user: User) -> None:
     before = iso(system_clock())
     user.imports()
@@ -192,11 +235,39 @@ def test_show_tells_every_version_and_what_to_do_with_it(user: User, root: Root)
     assert re.search(rf"version 2  \S+  staged \S+ by root: key ID {NEW_ID}, SHA256:[0-9a-f]{{64}};", shown)
     assert "make it current: vault-asc key promote prod" in shown
     root("DELETE", f"{user.mount}/data/asc/staged/prod")
-    assert "left by an interrupted command" in user.does("key", "show", "prod").out
-    root("PUT", f"{user.mount}/destroy/asc/private/prod", {"versions": [1]})
-    assert "current, but destroyed" in user.does("key", "show", "prod").out
+    unknown = "of unknown origin (an interrupted command, or somebody else); not used by anything"
+    assert unknown in user.does("key", "show", "prod").out
+    for deed, told in (("delete", r"deleted 20\S+"), ("undelete", None), ("destroy", "destroyed")):
+        root("PUT", f"{user.mount}/{deed}/asc/private/prod", {"versions": [1]})
+        shown = user.does("key", "show", "prod").out
+        if told:
+            assert re.search(rf"version 1  \S+  current, but gone \({told}\)", shown)
     root("DELETE", f"{user.mount}/metadata/asc/private/prod")
-    assert "none: the private part is gone" in user.does("key", "show", "prod").out
+    assert "version 1  current, but gone (pruned" in user.does("key", "show", "prod").out
+
+
+def test_show_tells_a_pruned_current_version_and_a_planned_deletion(user: User, root: Root) -> None:
+    root("POST", f"{user.mount}/metadata/asc/private/prod", {"max_versions": 2})
+    user.imports()
+    for _ in range(2):
+        root("POST", f"{user.mount}/data/asc/private/prod", {"data": {"key_id": "x"}})
+    shown = user.does("key", "show", "prod").out
+    assert "version 1  current, but gone (pruned" in shown
+    assert shown.count("of unknown origin") == 2
+    failed = user.fails(7, "mint", "prod")
+    assert "pruned by max_versions" in failed.error
+    assert failed.hint == "rotate to a new key (vault-asc key rotate prod FILE)"
+    user.does("key", "rotate", "prod", str(user.key_file(NEW_ID)))
+    user.does("mint", "prod")
+    root("POST", f"{user.mount}/metadata/asc/private/soon", {"delete_version_after": "1h"})
+    planned = {"private_key": keys.new_p8_pem().decode(), "key_id": OLD_ID}
+    root("POST", f"{user.mount}/data/asc/private/soon", {"data": planned})
+    root(
+        "POST",
+        f"{user.mount}/data/asc/keys/soon",
+        {"data": root("GET", f"{user.mount}/data/asc/keys/prod")["data"]["data"] | {"private_version": 1}},
+    )
+    assert re.search(r"current, but to be deleted 20\S+\n", user.does("key", "show", "soon").out)
 
 
 def test_control_characters_in_a_record_do_not_reach_the_terminal(user: User, root: Root) -> None:
@@ -253,6 +324,19 @@ def test_stage_promote_roll_back(user: User) -> None:
     assert "private version 9" in user.fails(7, "key", "rollback", "prod", "--to", "9").error
     user.does("key", "rollback", "prod", "--to", "2")
     assert user.record()["key_id"] == NEW_ID
+
+
+def test_who_is_superseded_and_whose_version_is_promoted_is_told(user: User) -> None:
+    user.imports()
+    assert "replaces" not in user.does("key", "stage", "prod", str(user.key_file(NEW_ID))).out
+    replaced = rf"\n  replaces what root staged at \S+ \(key ID {NEW_ID}\)\n"
+    second = str(user.key_file("ABCDEFGHI2"))
+    assert re.search(replaced, user.does("key", "stage", "prod", second).out)
+    assert "replaces" not in user.does("key", "stage", "prod", second).out
+    third = user.does("key", "rotate", "prod", str(user.key_file("ABCDEFGHI3"))).out
+    assert re.search(replaced.replace(NEW_ID, "ABCDEFGHI2"), third)
+    user.does("key", "stage", "prod", str(user.key_file("ABCDEFGHI4")))
+    assert re.search(r"\n  the version that root staged at \S+\n", user.does("key", "promote", "prod").out)
 
 
 def test_rotate_and_what_it_refuses(user: User) -> None:

@@ -14,8 +14,12 @@ from joserfc.jwk import ECKey
 from tests import keys
 from tests.cli.conftest import NEW_ID, OLD_ID, User
 from tests.support import Wire
+from vault_asc import tokens
 from vault_asc.clock import system_clock
+from vault_asc.key.identity import identity
+from vault_asc.key.private_key import parse_private_key
 from vault_asc.secret import Secret
+from vault_asc.tokens import TokenRequest
 
 
 def verified(token: str, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -143,12 +147,63 @@ def test_min_remaining_mints_when_the_file_is_not_what_is_asked_for(user: User, 
     assert (user.home / "token").read_bytes() != first
 
 
-@pytest.mark.parametrize("held", ["", "not a token", "eyJh.eyJh.eyJh", "\xff"])
-def test_min_remaining_mints_over_what_is_no_token(user: User, held: str) -> None:
+@pytest.mark.parametrize("content", ["", "not a token", "eyJh.eyJh.eyJh", "\xff"])
+def test_min_remaining_mints_over_what_is_no_token(user: User, content: str) -> None:
     file = user.imports()
-    (user.home / "token").write_text(held, encoding="latin-1")
+    (user.home / "token").touch(mode=0o600)
+    (user.home / "token").write_text(content, encoding="latin-1")
     user.does("mint", "prod", "--out", "token", "--min-remaining", "5m")
     assert key_id_in(user.home / "token", file) == OLD_ID
+
+
+def held(user: User, pem: bytes, issued_at: float, lifetime: int = 1140) -> bytes:
+    """A file as `mint --out` leaves it, with a token of that time."""
+    made = identity(key_id=OLD_ID, issuer_id=keys.ISSUER_ID, individual=False)
+    token = tokens.mint(made, TokenRequest(lifetime), parse_private_key(pem), issued_at + tokens.BACKDATE)
+    out = user.home / "token"
+    out.touch(mode=0o600)
+    out.write_bytes(f"{token.value.reveal()}\n".encode())
+    return out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("age", "lifetime", "kept"),
+    [
+        (60, 1140, True),
+        (400, 1140, True),
+        (400, 1200, True),
+        (-3600, 1140, False),  # iat an hour ahead
+        (-30, 1100, False),  # ahead by less than a clock is wrong
+        (5, 1140, False),  # expires later than a token that is minted now
+    ],
+)
+def test_min_remaining_keeps_only_what_apple_takes(user: User, age: int, lifetime: int, kept: bool) -> None:
+    file = user.imports()
+    before = held(user, file.read_bytes(), system_clock() - age, lifetime)
+    user.does("mint", "prod", "--out", "token", "--min-remaining", "5m")
+    assert ((user.home / "token").read_bytes() == before) is kept
+    assert key_id_in(user.home / "token", file) == OLD_ID
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660])
+def test_min_remaining_replaces_a_file_that_others_can_read(user: User, mode: int) -> None:
+    file = user.imports()
+    held(user, file.read_bytes(), system_clock() - 60)
+    (user.home / "token").chmod(mode)
+    user.does("mint", "prod", "--out", "token", "--min-remaining", "5m")
+    assert stat.S_IMODE((user.home / "token").stat().st_mode) == 0o600
+
+
+def test_min_remaining_replaces_a_fifo_and_a_link(user: User) -> None:
+    file = user.imports()
+    os.mkfifo(user.home / "token", 0o600)
+    words = ("mint", "prod", "--out", "token", "--min-remaining", "5m")
+    user.does(*words)
+    assert key_id_in(user.home / "token", file) == OLD_ID
+    (user.home / "token").rename(user.home / "other")
+    (user.home / "token").symlink_to("other")
+    user.does(*words)
+    assert not (user.home / "token").is_symlink()
 
 
 def test_min_remaining_follows_a_rotation_and_a_disabled_key(user: User) -> None:
@@ -160,25 +215,25 @@ def test_min_remaining_follows_a_rotation_and_a_disabled_key(user: User) -> None
     user.does(*words)
     assert key_id_in(user.home / "token", new) == NEW_ID
     user.does("key", "disable", "prod")
-    held = (user.home / "token").read_bytes()
+    before = (user.home / "token").read_bytes()
     assert "was disabled by root" in user.fails(3, *words).error
-    assert (user.home / "token").read_bytes() == held
+    assert (user.home / "token").read_bytes() == before
 
 
 def test_a_good_file_is_kept_while_vault_is_down(user: User) -> None:
     user.imports()
     words = ("mint", "prod", "--out", "token", "--min-remaining", "5m")
     user.does(*words)
-    held = (user.home / "token").read_bytes()
+    before = (user.home / "token").read_bytes()
     user.configure(address="http://127.0.0.1:1")
     kept = user.does(*words)
     assert re.search(r"cannot be reached: .*; the token in token is still good and stays$", kept.said("warning")[0])
     assert not kept.out
+    assert (user.home / "token").read_bytes() == before
     assert "cannot be reached" in user.fails(5, "mint", "prod", "--out", "token").error
     (user.home / "token").write_text("gone")
     assert "cannot be reached" in user.fails(5, *words).error
     assert (user.home / "token").read_text() == "gone"
-    assert held
 
 
 def test_a_token_that_may_not_read_the_key_any_more_is_told_so(user: User) -> None:
@@ -195,7 +250,6 @@ def test_a_token_that_may_not_read_the_key_any_more_is_told_so(user: User) -> No
         ("nowhere/token", "No such file or directory", "mkdir -m 700 -p nowhere"),
         ("folder", "Is a directory", "name a file"),
         (".vault-token/token", "Not a directory", ".vault-token must be a directory"),
-        ("link/token", "Not a directory", "no symlink"),
         ("open/token", "is writable by everybody", "chmod o-w open"),
         ("/sys/token", "cannot write", ""),
     ],
@@ -203,7 +257,6 @@ def test_a_token_that_may_not_read_the_key_any_more_is_told_so(user: User) -> No
 def test_where_a_file_cannot_be_written(user: User, out: str, said: str, hinted: str) -> None:
     user.imports()
     (user.home / "folder").mkdir()
-    (user.home / "link").symlink_to("folder")
     (user.home / "open").mkdir()
     (user.home / "open").chmod(0o777)
     done = user.fails(2, "mint", "prod", "--out", out)

@@ -56,6 +56,45 @@ def test_write_prints_the_name_and_can_be_repeated(user: User, root: Root, writt
         assert text == user.does("policy", "show", "minter", "--key", "prod").out
 
 
+def test_write_does_not_take_the_rights_of_another_host_away(user: User, root: Root, written: None) -> None:
+    targets = TARGETS.format(mount=user.mount)
+    user.configure(targets)
+    name = user.does("policy", "write", "agent").out.strip()
+    before = root("GET", f"sys/policies/acl/{name}")["data"]["policy"]
+    user.configure(targets.replace('key = "prod"', 'key = "beta"'))
+    refused = user.fails(9, "policy", "write", "agent")
+    for part in ("keys", "private"):
+        assert f"'{user.mount}/data/asc/{part}/prod'" in refused.error
+    assert "nothing was written" in refused.error
+    assert "--as NAME" in refused.hint
+    assert "--force" in refused.hint
+    assert root("GET", f"sys/policies/acl/{name}")["data"]["policy"] == before
+    other = user.does("policy", "write", "agent", "--as", "asc-agent-b").out.strip()
+    assert other == "asc-agent-b"
+    assert "private/beta" in root("GET", f"sys/policies/acl/{other}")["data"]["policy"]
+    assert root("GET", f"sys/policies/acl/{name}")["data"]["policy"] == before
+    user.does("policy", "write", "agent", "--force")
+    assert "private/prod" not in root("GET", f"sys/policies/acl/{name}")["data"]["policy"]
+    user.configure(
+        targets
+        + targets[targets.index("[[") :].replace("sales", "b").replace("5001", "5002").replace('"prod"', '"beta"')
+    )
+    user.does("policy", "write", "agent")  # one that only adds
+
+
+def test_write_under_a_name_that_is_none(user: User) -> None:
+    assert 'policy name "../x" is not allowed' in user.fails(2, "policy", "write", "auditor", "--as", "../x").error
+
+
+def test_write_blindly_is_warned_of(user: User, root: Root, token_with: TokenWith, written: None) -> None:
+    blind = 'path "sys/policies/acl/*" { capabilities = ["create", "update"] }'
+    user.use(token_with(blind))
+    done = user.does("policy", "write", "auditor", "--as", "asc-blind")
+    assert "without knowing what it replaced" in done.said("warning")[0]
+    assert root("GET", "sys/policies/acl/asc-blind")["data"]["policy"]
+    assert not user.does("policy", "write", "auditor", "--as", "asc-blind", "--force").err
+
+
 @pytest.mark.parametrize(
     ("code", "words", "said", "hinted"),
     [

@@ -36,6 +36,8 @@ REVEALING = {
     "nexla/client.py",
     "nexla/credential_body.py",
     "nexla/errors.py",
+    "proof.py",
+    "proof.py",
     "store.py",
     "vault/client.py",
 }

@@ -1,4 +1,6 @@
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,25 @@ def test_a_bad_configuration_stops_every_command(cli: Cli, home: Path, text: str
         check_failure(done)
         assert said in done.error
         assert hinted in done.hint
+
+
+def test_what_init_writes_is_read_with_any_umask(cli: Cli, home: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert cli("init").code == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((home / "vault-asc.toml").stat().st_mode) == 0o644
+    assert cli("config", "check").code == 0
+
+
+def test_a_tick_that_is_too_long_for_a_target_is_told(cli: Cli, home: Path) -> None:
+    (home / "vault-asc.toml").write_text(f"version = 1\nagent.tick = '3m7s'\n{TARGETS}", encoding="utf-8")
+    for words in (("config", "check"), ("agent", "config")):
+        done = cli(*words)
+        check_failure(done)
+        assert done.code == 2
+        assert "agent.tick is 187 s" in done.error
 
 
 def test_a_file_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

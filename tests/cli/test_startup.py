@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.cli.reference import commands
 from vault_asc.config import load
 from vault_asc.outcome import Outcome
-from vault_asc.rotation import TargetState
+from vault_asc.rotation import TargetState, attempted
 from vault_asc.state import StateDir
 
 HEAVY = {"hvac", "jwt", "cryptography", "requests", "urllib3", "http.client"}
@@ -69,15 +70,14 @@ def fresh(tmp_path: Path) -> Path:
     file.write_text(CONFIG.format(state=state), encoding="utf-8")
     now = time.time()
     for target in load(file, {}).targets:
-        good = TargetState(
-            key="prod",
+        good = replace(
+            attempted(target, TargetState(), None, now),
             key_id="2X9R4HXF34",
             started_at=now,
             issued_at=int(now) - 60,
             expires_at=int(now) + 1080,
             usable_life=1080,
             record_version=1,
-            tried_at=now,
             outcome=Outcome.LIVE,
         )
         StateDir(state).save(target.name, good, now)

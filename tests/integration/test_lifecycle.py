@@ -337,6 +337,21 @@ def test_rollback_after_a_rollback_and_a_rotation_skips_what_was_withdrawn(
     assert is_current(keeper, generations, 2)
 
 
+def test_rollback_skips_what_is_no_record(
+    keeper: Lifecycle, root: Root, kv_mount: str, generations: list[PrivateKey]
+) -> None:
+    path = f"{kv_mount}/data/{PREFIX}/keys/{NAME}"
+    good = root("GET", path)["data"]["data"]
+    for bad in ({"format": 99}, {"hello": "world"}, {**good, "private_version": "two"}, {**good, "state": "asleep"}):
+        root("POST", path, {"data": bad})
+    root("POST", path, {"data": good})
+
+    keeper.rollback(NAME)
+    assert is_current(keeper, generations, 2)
+    keeper.rollback(NAME, 1)
+    assert is_current(keeper, generations, 1)
+
+
 def test_rollback_keeps_the_state_and_restores_who_imported(keeper: Lifecycle, generations: list[PrivateKey]) -> None:
     keeper.set_state(NAME, State.DISABLED)
     record = keeper.rollback(NAME).stored.record

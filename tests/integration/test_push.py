@@ -1,5 +1,6 @@
 """`vault-asc push` and `status` as people run them, against a real server: exit codes, locks, token files, deadlines."""
 
+import json
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,8 @@ from tests.integration.worlds import PROBES, PUTS, import_key, state_of, status_
 from vault_asc import push
 from vault_asc.cli.wiring import Connection
 from vault_asc.clock import system_clock
-from vault_asc.lab.faults import slow
+from vault_asc.lab.apple import answers
+from vault_asc.lab.faults import answered, slow
 from vault_asc.lab.nexla.faults import refused
 from vault_asc.lab.world import World
 from vault_asc.push import Pass
@@ -79,6 +81,55 @@ def test_exit_codes_tell_all_some_or_none(world: World) -> None:
     assert world.run("push", "ads").returncode == 0
     assert world.run(*check).returncode == 0
     assert world.run("push", "--all", "--if-due").stdout.count("not due") == 3
+
+
+def test_a_check_fails_for_what_lives_and_is_of_no_use(world: World) -> None:
+    check = ("status", "--check")
+    world.must("push", "--all")
+    assert world.run(*check).returncode == 0
+    world.nexla.inject(answered(401, answers.not_authorized().body), count=1000, path="/data_credentials/5001/probe")
+    world.run("push", "sales")
+    assert (status_of(world)["outcome"], status_of(world)["alarm"]) == ("written but apple says no", True)
+    assert world.run(*check).returncode == 10
+
+    world.nexla.heal()
+    world.nexla.inject(answered(403, answers.agreement_missing().body), count=1000, path="/data_credentials/5001/probe")
+    world.run("push", "sales")
+    assert status_of(world)["outcome"] == "account agreement missing"
+    assert world.run(*check).returncode == 10
+
+    world.nexla.heal()
+    world.must("push", "sales")
+    assert world.run(*check).returncode == 0
+    fail(world, 5001)
+    for code in (0, 0, 10):
+        world.run("push", "sales")
+        assert world.run(*check).returncode == code
+    assert status_of(world)["left"] > 1000
+
+
+def test_a_check_of_no_targets_is_no_check(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "empty.toml"
+    file.write_text("version = 1\n")
+    assert world.run("status", "--config", str(file)).returncode == 0
+    done = world.run("status", "--check", "--config", str(file))
+    assert done.returncode == 2
+    assert "nothing can be checked" in done.stderr
+
+
+@pytest.mark.parametrize("line", ["credential_id = 5004", 'credential_id = 5001\nvendor = "other"'])
+def test_a_changed_target_is_told_and_pushed_once(world: World, tmp_path: Path, line: str) -> None:
+    world.must("push", "sales")
+    file = tmp_path / "changed.toml"
+    file.write_text(world.config_file.read_text().replace("credential_id = 5001", line))
+    said = json.loads(world.must("status", "--json", "--config", str(file)))["targets"]
+    (row,) = [row for row in said if row["target"] == "sales"]
+    assert "the target was changed" in row["detail"]
+    assert row["outcome"] == ("never pushed" if "5004" in line else "live")
+    assert row["alarm"] is ("5004" in line)
+    told = world.run("push", "sales", "--if-due", "--dry-run", "--config", str(file)).stdout
+    assert "due: the target was changed" in told
+    assert status_of(world)["outcome"] == "live"
 
 
 def test_two_at_once_push_once(world: World) -> None:

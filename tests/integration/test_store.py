@@ -195,7 +195,6 @@ def test_deleted_record_is_an_error_that_says_how_to_bring_it_back(
     for command in (
         lambda: keeper.store.read(NAME),
         lambda: keeper.import_key(NAME, new_key(), TEAM),
-        lambda: keeper.destroy(NAME),
     ):
         with pytest.raises(MissingVersionError, match=f'the record of key "{NAME}" was deleted; .* at 20') as caught:
             command()

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import keys
-from tests.conftest import TokenWith
+from tests.conftest import Root, TokenWith
 from tests.support import NAME, PREFIX, TEAM, key_id, lifecycle_on, mint, minted_with, new_key
 from tests.vaults import VaultUnderTest
 from vault_asc import policy
-from vault_asc.errors import PermissionDeniedError, TokenRequestError
+from vault_asc.errors import NotFoundError, PermissionDeniedError, TokenRequestError
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.store import State
+from vault_asc.vault import MissingVersionError
 
 
 @pytest.fixture
@@ -83,6 +84,36 @@ def test_both_policies_together_import_and_rotate(shipped: Callable[..., Lifecyc
     assert minted_with(minter.store, key, keys.KEY_ID)
     both.rotate(NAME, new, keys.OTHER_KEY_ID)
     assert minted_with(minter.store, new, keys.OTHER_KEY_ID)
+
+
+def test_key_admin_can_stop_a_key_and_more_versions_make_that_harder(
+    keeper: Lifecycle, shipped: Callable[..., Lifecycle], root: Root, kv_mount: str
+) -> None:
+    for name in (NAME, "guarded"):
+        keeper.import_key(name, new_key(), TEAM)
+    admin = shipped("key-admin")
+    root("POST", f"{kv_mount}/metadata/{PREFIX}/private/guarded", {"max_versions": 100})
+    for name in (NAME, "guarded"):
+        for number in range(11):
+            admin.store.write_private(name, new_key(), key_id(number), cas=number + 1)
+
+    with pytest.raises(MissingVersionError, match="pruned by max_versions") as caught:
+        mint(keeper.store)
+    assert caught.value.hint == f"rotate to a new key (vault-asc key rotate {NAME} FILE)"
+    mint(keeper.store, "guarded")
+    keeper.rotate(NAME, new_key(), keys.OTHER_KEY_ID)
+    mint(keeper.store)
+
+
+def test_registrar_can_cut_the_history(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:
+    keeper.import_key(NAME, new_key(), TEAM)
+    keeper.rotate(NAME, new_key(), keys.OTHER_KEY_ID)
+    registrar = shipped("registrar")
+    for state in [State.DISABLED, State.ENABLED] * 5:
+        registrar.set_state(NAME, state)
+
+    with pytest.raises(NotFoundError, match="does not show an earlier key"):
+        keeper.rollback(NAME)
 
 
 def test_break_glass_destroys_a_disabled_key(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:

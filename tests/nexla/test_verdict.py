@@ -124,6 +124,7 @@ def test_unproven(status: int, body: str, word: str) -> None:
     probe = judge(status, body)
     assert probe.outcome is Outcome.UNPROVEN
     assert word in probe.detail
+    assert probe.final is (status in {403, 404, 405}), "whether it is worth to ask again soon"
     assert not worth_another_try(probe)
 
 
@@ -151,7 +152,11 @@ def test_which_401_is_worth_a_login(status: int, body: str, expected: bool) -> N
         ({"error": "b", "error_description": "c"}, "c"),
         ({"error": "b"}, "b"),
         ({"detail": {"error": "deep"}}, "deep"),
-        ({"errors": [{"code": "X", "title": "t", "detail": "d"}]}, "d"),
+        ({"errors": [{"code": "X", "title": "t", "detail": "d"}]}, "X: t d"),
+        ({"message": '{"errors": [{"code": "X", "title": "t", "detail": "d"}]}'}, "X: t d"),
+        ({"message": '"[7]"'}, '"[7]"'),
+        ({"message": "{broken"}, "{broken"),
+        ({"message": "{}"}, "{}"),
         (["", {"message": "in a list"}], "in a list"),
         (" text ", "text"),
         ({}, ""),
@@ -163,6 +168,15 @@ def test_message(data: object, message: str) -> None:
     assert message_of(data) == message
 
 
+@pytest.mark.parametrize("body", [APPLE_401, relayed(401, APPLE_401), relayed("failed", json.loads(APPLE_401))])
+def test_apples_refusal_is_shown_in_apples_words(body: str) -> None:
+    detail = judge(401, body).detail
+    assert "NOT_AUTHORIZED: Authentication credentials are missing or invalid. Provide a properly" in detail
+    assert "signed bearer token" in detail
+    assert "{" not in detail
+    assert "secret" not in detail
+
+
 def test_details_are_one_masked_line() -> None:
     token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl"
     for status in (400, 401, 403, 500):
@@ -170,6 +184,15 @@ def test_details_are_one_masked_line() -> None:
         assert token not in detail
         assert detail.isprintable()
         assert len(detail) < 500
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"message":', "}")])
+@pytest.mark.parametrize("depth", [100, 400, 900, 5000])
+def test_deep_bodies_end_no_push(begin: str, end: str, depth: int) -> None:
+    body = begin * depth + '"x"' + end * depth
+    for status in (200, 401, 500):
+        for text in (body, relayed(401, body), relayed("failed", body)):
+            assert len(judge(status, text).detail) < 500
 
 
 JSON = st.recursive(

@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.output import facts, table, warn
+from vault_asc.cli.key_view import (
+    HEADER,
+    old_key_hint,
+    public,
+    record_facts,
+    row,
+    tell,
+    tell_superseded,
+    version_facts,
+)
+from vault_asc.cli.output import facts, on_one_line, table, warn
 from vault_asc.cli.wiring import Connection, vault_options
-from vault_asc.errors import ConfigError, PermissionDeniedError
+from vault_asc.clock import system_clock
+from vault_asc.errors import ConfigError, PermissionDeniedError, VaultError
 
 if TYPE_CHECKING:
     from vault_asc.key.identity import Identity
     from vault_asc.key.private_key import PrivateKey
-    from vault_asc.lifecycle import Change
-    from vault_asc.store import Note, StoredRecord
-    from vault_asc.vault import KvMetadata
+    from vault_asc.store import Note, Store, StoredRecord
 
 
 @click.group(no_args_is_help=False)
@@ -88,7 +97,7 @@ def import_(
     )
     _warn_unusual(who)
     change = lifecycle.import_key(name, private, who)
-    _tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
+    tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
     if from_vault is not None and change.changed:
         warn(f'"{from_vault}" still holds the private key: remove it when nobody reads it any more')
 
@@ -97,17 +106,22 @@ def import_(
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @vault_options
 def list_(*, as_json: bool, connection: Connection) -> None:
-    """List the keys of the configured prefix; reads records only."""
+    """List the keys of the configured prefix; reads records only.
+
+    A record that cannot be read has its problem in the STATE column; the exit code is that of the first one.
+    """
     config = connection.config()
     store = connection.store(config, "auditor")
-    found = [store.read(name) for name in store.names()]
+    found = [(name, _read_or_problem(store, name)) for name in store.names()]
     if as_json:
-        click.echo(json.dumps([_public(stored) for stored in found], indent=2))
+        click.echo(json.dumps([public(name, stored) for name, stored in found], indent=2))
     elif not found:
         click.echo(f"no keys in {config.store.mount}/{config.store.prefix}")
     else:
-        header = ("NAME", "STATE", "CUSTODY", "KEY ID", "TYPE", "VERSION", "IMPORTED")
-        table([header, *(_row(stored) for stored in found)])
+        table([HEADER, *(row(name, stored) for name, stored in found)])
+    for _, stored in found:
+        if isinstance(stored, VaultError):
+            raise stored
 
 
 @key.command()
@@ -119,17 +133,17 @@ def show(*, name: str, as_json: bool, connection: Connection) -> None:
     store = connection.store(connection.config(), "auditor")
     stored = store.read(_name(name))
     if as_json:
-        click.echo(json.dumps(_public(stored), indent=2))
+        click.echo(json.dumps(public(name, stored), indent=2))
         return
     click.echo(name)
-    facts(_facts(stored))
+    facts(record_facts(stored))
     try:
         private, (note, _) = store.private_metadata(name), store.note(name)
     except PermissionDeniedError as error:
         warn(f"versions and staged keys are not shown: {error.message}")
         return
     click.echo()
-    facts(_versions(stored, private, note))
+    facts(version_facts(stored, private, note, system_clock()))
 
 
 @key.command()
@@ -140,18 +154,16 @@ def check(*, name: str, connection: Connection) -> None:
 
     Nothing leaves this machine; Apple is not asked.
     """
-    from vault_asc.clock import system_clock
-    from vault_asc.custody import KeyTokenSource
-    from vault_asc.tokens import TokenRequest
+    from vault_asc.proof import proven_token
 
     store = connection.store(connection.config(), "minter", key=_name(name))
-    minted = KeyTokenSource(store, name, system_clock).token(TokenRequest())
+    minted = proven_token(store, name, system_clock)
     planned = store.private_metadata_or_none(name)
     if planned is not None and planned.delete_version_after not in {"", "0s"}:
         warn(f"versions of its private part are deleted after {planned.delete_version_after} (delete_version_after)")
     click.echo(
         f'"{name}" is good: private version {minted.stored.record.private_version} has the key ID'
-        f" {minted.token.key_id} and the fingerprint of the record, and signs"
+        f" {minted.token.key_id} and the fingerprint of the record, and what it signs verifies"
     )
 
 
@@ -167,8 +179,10 @@ def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -
     """
     _name(name)
     private, resolved = _read_key(file, key_id)
-    note = connection.lifecycle("key-admin").stage(name, private, resolved)
+    superseded: list[Note] = []
+    note = connection.lifecycle("key-admin").stage(name, private, resolved, superseded.append)
     click.echo(f'staged version {note.private_version} of "{name}", key ID {note.key_id}')
+    tell_superseded(superseded)
     click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
 
 
@@ -179,8 +193,11 @@ def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -
 def promote(*, name: str, fingerprint: str | None, connection: Connection) -> None:
     """Make the staged key of NAME current, for all consumers at once."""
     change = connection.lifecycle("registrar").promote(_name(name), fingerprint)
-    _tell(change, f'promoted "{name}"', f'"{name}" is that key already, nothing was changed')
-    _old_key_hint(change)
+    tell(change, f'promoted "{name}"', f'"{name}" is that key already, nothing was changed')
+    if fingerprint is None and change.changed:
+        record = change.stored.record
+        click.echo(f"  the version that {on_one_line(record.imported_by)} staged at {record.imported_at}")
+    old_key_hint(change)
 
 
 @key.command()
@@ -195,9 +212,11 @@ def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) 
     """
     _name(name)
     private, resolved = _read_key(file, key_id)
-    change = connection.lifecycle("key-admin", "registrar").rotate(name, private, resolved)
-    _tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
-    _old_key_hint(change)
+    superseded: list[Note] = []
+    change = connection.lifecycle("key-admin", "registrar").rotate(name, private, resolved, superseded.append)
+    tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
+    tell_superseded(superseded)
+    old_key_hint(change)
 
 
 @key.command()
@@ -207,7 +226,7 @@ def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) 
 def rollback(*, name: str, to: int | None, connection: Connection) -> None:
     """Go back to an earlier key of NAME. What was current becomes staged; no private key is read."""
     change = connection.lifecycle("registrar").rollback(_name(name), to)
-    _tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
+    tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
 
 
 @key.command()
@@ -215,10 +234,7 @@ def rollback(*, name: str, to: int | None, connection: Connection) -> None:
 @vault_options
 def disable(*, name: str, connection: Connection) -> None:
     """Refuse to mint from NAME until it is enabled again."""
-    from vault_asc.store import State
-
-    change = connection.lifecycle("registrar").set_state(_name(name), State.DISABLED)
-    _tell(change, f'disabled "{name}"', f'"{name}" is disabled already')
+    _switch(connection, name, "disabled")
 
 
 @key.command()
@@ -226,10 +242,14 @@ def disable(*, name: str, connection: Connection) -> None:
 @vault_options
 def enable(*, name: str, connection: Connection) -> None:
     """Mint from NAME again."""
+    _switch(connection, name, "enabled")
+
+
+def _switch(connection: Connection, name: str, state: str) -> None:
     from vault_asc.store import State
 
-    change = connection.lifecycle("registrar").set_state(_name(name), State.ENABLED)
-    _tell(change, f'enabled "{name}"', f'"{name}" is enabled already')
+    change = connection.lifecycle("registrar").set_state(_name(name), State(state))
+    tell(change, f'{state} "{name}"', f'"{name}" is {state} already')
 
 
 @key.command()
@@ -254,6 +274,19 @@ def _name(name: str) -> str:
     from vault_asc.names import check_name
 
     return check_name(name)
+
+
+def _read_or_problem(store: "Store", name: str) -> "StoredRecord | VaultError":
+    """The record, or what is wrong with this one; what is wrong with all of them is raised."""
+    from vault_asc.store import BadRecordError
+    from vault_asc.vault import InvalidTokenError, MissingVersionError
+
+    try:
+        return store.read(name)
+    except InvalidTokenError:
+        raise
+    except (BadRecordError, MissingVersionError, PermissionDeniedError) as problem:
+        return problem
 
 
 def _confirm(name: str) -> None:
@@ -287,89 +320,3 @@ def _warn_unusual(who: "Identity") -> None:
 
     if not usual_key_id(who.key_id):
         warn(f'key ID "{who.key_id}" does not look like Apple\'s (10 capital letters and digits)')
-
-
-# -- printing --------------------------------------------------------------------------------------------------------
-
-
-def _tell(change: "Change", done: str, not_done: str) -> None:
-    record = change.stored.record
-    click.echo(done if change.changed else not_done)
-    facts(
-        [
-            ("key ID", record.identity.key_id),
-            ("fingerprint", f"SHA256:{record.spki_sha256}"),
-            ("private version", str(record.private_version)),
-        ]
-    )
-
-
-def _old_key_hint(change: "Change") -> None:
-    from vault_asc.tokens import MAX_LIFETIME
-
-    if change.changed:
-        click.echo(
-            f"  tokens of the old key may live for {MAX_LIFETIME // 60} minutes from now; then revoke it at Apple"
-        )
-
-
-def _public(stored: "StoredRecord") -> dict[str, object]:
-    return {
-        "name": stored.name,
-        **stored.record.dump(),
-        "record_version": stored.version,
-        "written_at": stored.written_at,
-    }
-
-
-def _row(stored: "StoredRecord") -> tuple[str, ...]:
-    record = stored.record
-    return (
-        stored.name,
-        str(record.state),
-        str(record.custody),
-        record.identity.key_id,
-        str(record.identity.key_type),
-        str(record.private_version),
-        f"{record.imported_at} by {record.imported_by}",
-    )
-
-
-def _facts(stored: "StoredRecord") -> list[tuple[str, str]]:
-    record, identity = stored.record, stored.record.identity
-    return [
-        ("state", str(record.state)),
-        ("custody", str(record.custody)),
-        ("key ID", identity.key_id),
-        ("issuer ID", identity.issuer_id or "none (individual key)"),
-        ("audience", identity.audience),
-        ("fingerprint", f"SHA256:{record.spki_sha256}"),
-        ("private version", str(record.private_version)),
-        ("imported", f"{record.imported_at} by {record.imported_by}"),
-        ("record version", f"{stored.version}, written {stored.written_at} by {record.changed_by}"),
-    ]
-
-
-def _versions(stored: "StoredRecord", private: "KvMetadata", note: "Note | None") -> list[tuple[str, str]]:
-    """One line per private version: what it is, and for what waits, how to go on."""
-    current = stored.record.private_version
-    lines = []
-    for number, version in sorted(private.versions.items()):
-        what = (
-            "destroyed"
-            if version.destroyed
-            else f"deleted {version.deletion_time}"
-            if version.deletion_time
-            else "kept"
-        )
-        if number == current:
-            what = "current" if version.readable else f"current, but {what}"
-        elif number > current and version.readable:
-            what = "left by an interrupted command; harmless, repeat the command or ignore it"
-            if note is not None and note.private_version == number:
-                what = (
-                    f"staged {note.staged_at} by {note.staged_by}: key ID {note.key_id}, SHA256:{note.spki_sha256};"
-                    f" make it current: vault-asc key promote {stored.name}"
-                )
-        lines.append((f"version {number}", f"{version.created_time}  {what}"))
-    return lines or [("versions", "none: the private part is gone")]

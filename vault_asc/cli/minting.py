@@ -8,6 +8,7 @@ import click
 
 from vault_asc.cli.output import warn
 from vault_asc.cli.wiring import Connection, vault_options
+from vault_asc.clock import parse_duration, system_clock
 from vault_asc.errors import ConfigError, VaultUnavailableError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def mint(
       vault-asc mint prod
       vault-asc mint prod --format header --out /run/asc/header --min-remaining 10m
     """
-    from vault_asc.clock import parse_duration, system_clock
     from vault_asc.names import check_name
     from vault_asc.tokens import TokenRequest
 
@@ -92,9 +92,7 @@ def _formatted(token: "Token", form: str) -> str:
 
 
 def _still_good(out: Path, form: str, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
-    """Whether the file has that form and its token `least` seconds left, the asked scope and the current key."""
-    from vault_asc.clock import system_clock
-    from vault_asc.inspection import read_token_file
+    """Whether the file is as a mint would leave it, with `least` seconds left, and of the key that is current."""
     from vault_asc.store import State
 
     if least > request.usable_life:
@@ -102,10 +100,8 @@ def _still_good(out: Path, form: str, least: int, store: "Store", name: str, req
             f"--min-remaining of {least} s is more than a new token has ({request.usable_life} s)",
             hint="ask for less, 10m fits the default lifetime",
         )
-    held = read_token_file(out)
-    if held is None or held.scope != request.scope or held.remaining(system_clock()) < least:
-        return False
-    if not _holds(out, _formatted(held, form)):
+    held = _held(out, form, request)
+    if held is None or not least <= held.remaining(system_clock()) <= request.usable_life:
         return False
     try:
         record = store.read(name).record
@@ -116,8 +112,12 @@ def _still_good(out: Path, form: str, least: int, store: "Store", name: str, req
     return record.identity.key_id == held.key_id and record.state is State.ENABLED
 
 
-def _holds(out: Path, text: str) -> bool:
-    try:
-        return out.read_bytes() == f"{text}\n".encode()
-    except OSError:
-        return False
+def _held(out: Path, form: str, request: "TokenRequest") -> "Token | None":
+    """The token in a private file of ours that has this form and this scope and breaks none of Apple's rules."""
+    from vault_asc.inspection import broken_rules, read_token_file, token_in
+
+    text = read_token_file(out)
+    held = None if text is None else token_in(text)
+    if held is None or held.scope != request.scope or text != f"{_formatted(held, form)}\n":
+        return None
+    return None if broken_rules(held.value.reveal(), system_clock()) else held

@@ -1,15 +1,19 @@
 """`vault-asc policy`: the shipped policies."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from vault_asc.cli.output import table
+from vault_asc.cli.output import table, warn
 from vault_asc.cli.wiring import Connection, config_option, vault_options
-from vault_asc.errors import ConfigError
+from vault_asc.errors import ConfigError, ConflictError, PermissionDeniedError
+from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
     from vault_asc.config import Config
+    from vault_asc.vault import Vault
+
+_SHOWN: Final = 5  # lost paths that an error names
 
 
 @click.group(no_args_is_help=False)
@@ -54,18 +58,61 @@ def show(*, name: str, key: str | None, account: str | None, connection: Connect
 @click.argument("name")
 @_key
 @_nexla
+@click.option("--as", "written_as", metavar="NAME", help="Name in Vault; else one made of prefix, NAME and key.")
+@click.option("--force", is_flag=True, help="Replace a policy even when that takes rights away.")
 @vault_options
-def write(*, name: str, key: str | None, account: str | None, connection: Connection) -> None:
+def write(
+    *,
+    name: str,
+    key: str | None,
+    account: str | None,
+    written_as: str | None,
+    force: bool,
+    connection: Connection,
+) -> None:
     """Write a shipped policy to Vault and print the name that it has there. Writing it again changes nothing.
+
+    A policy of that name which grants paths that the new one lacks is replaced only with --force. With a token that may
+    write policies but not read them, this cannot be checked: it is written, with a warning.
 
     \b
       vault-asc policy write minter --key prod        written as asc-minter-prod
       vault-asc policy write agent                    for the targets of the configuration
+      vault-asc policy write agent --as asc-agent-b   for a host with other targets
     """
+    from vault_asc.names import check_name
+
     config = connection.config()
     policy_name, text = _rendered(config, name, key, account)
-    connection.vault(config).write_policy(policy_name, text)
+    if written_as is not None:
+        policy_name = check_name(written_as, "policy")
+    vault = connection.vault(config)
+    seen = force or _takes_nothing_away(vault, policy_name, text)
+    vault.write_policy(policy_name, text)
+    if not seen:
+        warn(f'policy "{policy_name}" was written without knowing what it replaced: the token may not read policies')
     click.echo(policy_name)
+
+
+def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
+    """True when a write loses no path, `ConflictError` when it does; False when the token may not see that."""
+    from vault_asc.policy import lost_paths
+    from vault_asc.vault import InvalidTokenError
+
+    try:
+        lost = lost_paths(vault.read_policy(name) or "", text)
+    except InvalidTokenError:
+        raise
+    except PermissionDeniedError:
+        return False
+    if not lost:
+        return True
+    more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    raise ConflictError(
+        f'policy "{name}" exists and grants what the new one does not, so nothing was written:'
+        f" {', '.join(safe_text(repr(path)) for path in lost[:_SHOWN])}{more}",
+        hint="give the new one a name of its own with --as NAME, or take these rights away with --force",
+    )
 
 
 def _rendered(config: "Config", name: str, key: str | None, account: str | None) -> tuple[str, str]:

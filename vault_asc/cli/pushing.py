@@ -98,6 +98,8 @@ def _told(results: "list[Result]", *, under_agent: bool) -> int:
         return lost[0].exit_code if lost else 0
     if not failed:
         return 0
+    if any(result.error and result.error.exit_code == VaultAscError.exit_code for result in failed):
+        return VaultAscError.exit_code
     if len(failed) < len(results):
         return SomeTargetsFailedError.exit_code
     errors = [result.error for result in failed if result.error]

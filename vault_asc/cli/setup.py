@@ -1,5 +1,7 @@
 """`vault-asc init` and `vault-asc config check`: the configuration file."""
 
+import os
+import stat
 from pathlib import Path
 
 import click
@@ -63,6 +65,8 @@ def init(*, file: Path) -> None:
     """
     try:
         with file.open("x", encoding="utf-8") as stream:
+            # Whatever the umask: a file that the group may change would not be taken from the working directory.
+            os.fchmod(stream.fileno(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
             stream.write(_TEMPLATE)
     except FileExistsError as exc:
         raise ConfigError(f'"{file}" is there already and stays as it is', hint=_check_command(file)) from exc
@@ -90,12 +94,12 @@ def config() -> None:
 @config_option
 def check(*, connection: Connection) -> None:
     """Read the configuration and say what it means; asks no server."""
-    import os
-
+    from vault_asc.agent import check_ticks
     from vault_asc.clock import format_duration
     from vault_asc.config import state_dir
 
     found = connection.config()
+    check_ticks(found)
     click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
     facts(
         [

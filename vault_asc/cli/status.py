@@ -2,22 +2,28 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from vault_asc.cli.output import table
 from vault_asc.cli.wiring import Connection, config_option
-from vault_asc.errors import SomeTargetsFailedError, TargetError
+from vault_asc.errors import ConfigError, SomeTargetsFailedError, TargetError
 
 if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.rotation import TargetState
 
+_IN_A_ROW: Final = 3  # attempts that failed before anything was written, and then somebody should be told
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--check", is_flag=True, help="Exit with 8 or 10 when a token has less than 300 s left.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 8 (all) or 10 (some) when a token has little life left, Apple refuses it, or attempts keep failing.",
+)
 @config_option
 def status(*, as_json: bool, check: bool, connection: Connection) -> int:
     """Show how fresh each target is.
@@ -29,6 +35,12 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
     from vault_asc.state import StateDir
 
     config = connection.config()
+    if check and not config.targets:
+        where = f'"{config.path}"' if config.path else "the configuration"
+        raise ConfigError(
+            f"there are no targets in {where}, so nothing can be checked",
+            hint="name the right file with --config, or add a [[targets]] table, see vault-asc init",
+        )
     states = StateDir(state_dir(config, os.environ))
     now = system_clock()
     rows = [
@@ -47,8 +59,10 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
 
 
 def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, Any]:
-    from vault_asc.rotation import alarm_below, next_due
+    from vault_asc.rotation import about, alarm_below, next_due, retargeted
 
+    changed, wait_until = retargeted(target, state), next_due(target, state)
+    state = about(target, state)
     left = state.remaining(now) if state.expires_at else 0
     return {
         "target": target.name,
@@ -56,13 +70,22 @@ def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, A
         "key_id": state.key_id,
         "age": round(now - state.started_at, 1) if state.started_at else None,
         "left": round(left, 1),
-        "alarm": left < alarm_below(state.usable_life or target.request.usable_life),
+        "alarm": left < alarm_below(state.usable_life or target.request.usable_life) or _stuck(state),
         "outcome": str(state.outcome) if state.outcome else "never pushed",
-        "detail": state.detail,
+        "detail": "the target was changed, and not pushed since" if changed else state.detail,
         "failures": state.failures,
         "tried_at": state.tried_at,
-        "next_try": next_due(target, state),
+        "next_try": wait_until,
     }
+
+
+def _stuck(state: "TargetState") -> bool:
+    """Whether the token is of no use however long it lives, or the next one fails to come again and again."""
+    from vault_asc.outcome import Outcome
+
+    if state.outcome is Outcome.NOT_WRITTEN:
+        return state.failures >= _IN_A_ROW
+    return state.outcome in {Outcome.REFUSED, Outcome.AGREEMENT}
 
 
 def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:

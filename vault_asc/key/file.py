@@ -12,10 +12,9 @@ from typing import Final, Protocol
 
 from vault_asc.errors import ConfigError
 from vault_asc.key.pem import MAX_KEY_BYTES, check_size
+from vault_asc.opening import opened
 from vault_asc.secret import safe_text
 
-# O_NONBLOCK: opening a FIFO without a writer would wait for ever. O_NOCTTY: a terminal must not become ours.
-_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _PATH_SHOWN_MAX: Final = 1000  # characters: a cut path in a command would be wrong
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
@@ -40,20 +39,15 @@ def read_key_file(path: Path, warn: Callable[[str], None]) -> bytes:
     not a regular file, `PrivateKeyError` when the file is larger than `MAX_KEY_BYTES`.
     """
     try:
-        descriptor = os.open(path, _FLAGS)
+        with opened(path) as (descriptor, facts):
+            mode = facts.st_mode
+            if not stat.S_ISREG(mode):
+                raise _not_a_file(path, mode)
+            # Unbuffered: a buffer would read ahead of the cap.
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
+                data = read_limited(stream)
     except (OSError, ValueError) as exc:  # ValueError: a NUL byte in the path
         raise _unreadable(path, exc) from exc
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise _not_a_file(path, mode)
-        # Unbuffered: a buffer would read ahead of the cap.
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
-            data = read_limited(stream)
-    except OSError as exc:
-        raise _unreadable(path, exc) from exc
-    finally:
-        os.close(descriptor)
     _warn_if_open(path, mode, warn)
     return data
 

@@ -22,7 +22,8 @@ class _Reading:
         failed: whether the body itself, whatever the HTTP status, speaks of a failure.
         pending: state of an unfinished probe; empty when it is finished.
         text: what the failure may be recognised by.
-        message: the part of it that is for people.
+        message: the part of it that is for people, as it was relayed.
+        shown: the same, fit to be shown.
         own: whether Nexla speaks for itself, not for Apple.
         odd: whether this is neither JSON nor a plain word, such as a proxy's page.
     """
@@ -32,6 +33,7 @@ class _Reading:
     pending: str = ""
     text: str = ""
     message: str = ""
+    shown: str = ""
     own: bool = False
     odd: bool = False
 
@@ -51,7 +53,8 @@ _FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
 _PROBE_MISSING: Final = frozenset({404, 405})
 _SERVER_ERROR: Final = 500
-_NESTING_MAX: Final = 4  # results within results
+_KEYS: Final = ("message", "error_description", "error", "detail", "errors", "title")
+_NESTING_MAX: Final = 10  # results within results, words within words
 
 
 def judge(status: int, body: str) -> Probe:
@@ -82,14 +85,36 @@ def speaks_of_session(status: int, body: str) -> bool:
 
 
 def message_of(data: Any) -> str:
-    """The text for people in an error body of Nexla, in any of its known shapes; empty when there is none."""
+    """The text for people in an error body of Nexla, in any of its known shapes; empty when there is none.
+
+    An error of Apple, also as JSON in a string, becomes its code, title and detail.
+    """
+    return _words(data, readable=True)
+
+
+def _apple_error(data: dict[str, Any]) -> str:
+    """The code first, because the text may be cut."""
+    said = [data.get(key) for key in ("code", "title", "detail")]
+    if not all(isinstance(text, str) for text in said) or any(data.get(key) for key in ("message", "error")):
+        return ""
+    code, title, detail = said
+    return f"{code}: {title} {detail}".strip()
+
+
+def _words(data: Any, *, readable: bool = False, level: int = 0) -> str:
+    """The text in a body: as it was relayed, for recognising it, or made readable."""
+    if level > _NESTING_MAX:
+        return ""
     if isinstance(data, str):
-        return data.strip()
-    if isinstance(data, list):
-        return next((text for text in map(message_of, data) if text), "")
+        text = data.strip()
+        inside = _parsed(text) if readable and text.startswith(("{", "[")) else None
+        return _words(inside, readable=readable, level=level + 1) or text
     if isinstance(data, dict):
-        keys = ("message", "error_description", "error", "detail", "errors", "title")
-        return next((text for text in (message_of(data.get(key)) for key in keys) if text), "")
+        if readable and (said := _apple_error(data)):
+            return said
+        data = [data.get(key) for key in _KEYS]
+    if isinstance(data, list):
+        return next((text for text in (_words(part, readable=readable, level=level + 1) for part in data) if text), "")
     return ""
 
 
@@ -120,7 +145,7 @@ def _of_apple(reading: _Reading) -> Probe | None:
 
 
 def _of_status(reading: _Reading) -> Probe:
-    said = f': "{safe_text(reading.message)}"' if reading.message else ""
+    said = f': "{safe_text(reading.shown)}"' if reading.message else ""
     if reading.status == _UNAUTHORIZED and reading.message and not reading.own:
         return _refused(reading)
     if reading.status == _UNAUTHORIZED:
@@ -135,13 +160,13 @@ def _of_status(reading: _Reading) -> Probe:
         text = f"the probe failed at nexla or behind it ({reading.status}){said}"
     else:
         text = f"the probe ended with {reading.status}{said}, which says nothing about the token"
-    return Probe(Outcome.UNPROVEN, text)
+    return Probe(Outcome.UNPROVEN, text, final=reading.status in _PROBE_MISSING | {_FORBIDDEN})
 
 
 def _refused(reading: _Reading) -> Probe:
     return Probe(
         Outcome.REFUSED,
-        f'apple does not accept the token: "{safe_text(reading.message or reading.text)}"; key revoked, IDs wrong, or'
+        f'apple does not accept the token: "{safe_text(reading.shown or reading.text)}"; key revoked, IDs wrong, or'
         " test request outside of the token's scope",
     )
 
@@ -156,7 +181,8 @@ def _read(status: int, body: str) -> _Reading:
     if status in _OK:
         return _Reading(status, odd=text.startswith(("<", "{", "[", '"')) and data is None)
     page = text.startswith("<")
-    return _Reading(status, text=text, message=message_of(data) if data is not None else "" if page else text)
+    message = _words(data) if data is not None else "" if page else text
+    return _Reading(status, text=text, message=message, shown=message_of(data) or message)
 
 
 def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> _Reading:
@@ -174,7 +200,7 @@ def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> 
         data.get(key) is False for key in ("ok", "success")
     )
     strange = said is not None and not good and not waiting
-    message = message_of(data) or (word and not good and str(said)) or ""
+    message = _words(data) or (word and not good and str(said)) or ""
     # A success may carry Apple's data in `output`, where any word can occur: only its message is looked at.
     marked = any(re.search(mark, message) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
     return _Reading(
@@ -183,6 +209,7 @@ def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> 
         pending=(word or "accepted") if waiting else "",
         text=text,
         message=message,
+        shown=message_of(data) or message,
         own="error_code" in data,
     )
 

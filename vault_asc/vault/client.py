@@ -176,6 +176,15 @@ class Vault:
         entity = str(data.get("entity_id") or "")
         return f"{name} (entity {entity})" if entity else name
 
+    def read_policy(self, name: str) -> str | None:
+        """The text of an ACL policy; None when there is none of that name."""
+        where = f"sys/policies/acl/{name}"
+        with self._translated(where, "read"):
+            try:
+                return str(self._json(self._client.adapter.get(f"/v1/{where}"), where)["policy"])
+            except hvac_errors.InvalidPath:
+                return None
+
     def write_policy(self, name: str, text: str) -> None:
         """Create or replace an ACL policy."""
         where = f"sys/policies/acl/{name}"

@@ -1,0 +1,31 @@
+"""Proves that a key mints tokens which its public half verifies. Nothing leaves this machine."""
+
+from vault_asc.clock import Clock
+from vault_asc.custody import KeyTokenSource, Minted
+from vault_asc.errors import VaultError
+from vault_asc.key.private_key import stored_private_key
+from vault_asc.store import Store
+from vault_asc.tokens import Token, TokenRequest
+
+
+def proven_token(store: Store, name: str, clock: Clock) -> Minted:
+    """A token of the key that is current, verified. `VaultError` when its signature is none, else as a mint raises."""
+    minted = KeyTokenSource(store, name, clock).token(TokenRequest())
+    private = store.read_private(minted.stored)
+    if not verifies(minted.token, stored_private_key(str(private.data["private_key"])).public_key_pem()):
+        raise VaultError(
+            f'what private version {private.version} of key "{name}" signs does not verify with its public half',
+            hint="try another machine, then report it: vault-asc or its crypto library is broken here",
+        )
+    return minted
+
+
+def verifies(token: Token, public_key_pem: str) -> bool:
+    """Whether the ES256 signature of a token is that of this public key. Its times are not looked at."""
+    import jwt
+
+    try:
+        jwt.api_jws.decode(token.value.reveal(), public_key_pem, algorithms=["ES256"])
+    except jwt.InvalidTokenError:
+        return False
+    return True
