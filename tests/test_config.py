@@ -156,7 +156,7 @@ def test_an_unknown_key_like_no_other_is_told_what_there_is() -> None:
         ("store.prefix = 1.5", "prefix in [store] is float, not a string"),
         ("state = 1979-05-27", "is date, not a table"),
         ("nexla = []", "is an array, not a table"),
-        ("nexla.default = 'x'", "default" stands directly in [nexla], which is made of named tables"),
+        ("nexla.default = 'x'", '"default" stands directly in [nexla], which is made of named tables'),
         ("nexla.default.service_key = 'x'", "service_key in [nexla.default] is a string, not a table"),
         ("targets = {}", "targets in"),
         ("targets = ['x']", "no array of tables"),

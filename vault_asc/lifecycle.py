@@ -4,6 +4,7 @@ Each is an order of single writes, and the record is always written last: killed
 still current, and the repeated command completes. No command here reads a private key back.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from vault_asc.clock import Clock, iso
 from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError, VaultError
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
+from vault_asc.secret import safe_text
 from vault_asc.store import BadRecordError, Custody, Note, Record, State, Store, StoredRecord
 from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata, MissingVersionError
 
@@ -94,7 +96,7 @@ class Lifecycle:
         """Make the staged version current; with a fingerprint, only if it is that of the staged key."""
         stored = self.store.read(name)
         note, _ = self.store.note(name)
-        expected = None if fingerprint is None else fingerprint.strip().lower().removeprefix("sha256:").replace(":", "")
+        expected = None if fingerprint is None else _fingerprint(fingerprint)
         if expected is not None and stored.record.spki_sha256 == expected:
             return Change(stored, changed=False)  # repeated after an interruption
         if note is None or not _waiting(note, stored, self.store.private_metadata(name)):
@@ -104,7 +106,8 @@ class Lifecycle:
             )
         if expected is not None and expected != note.spki_sha256:
             raise PrivateKeyError(
-                f'the staged version of "{name}" has another fingerprint (SHA256:{note.spki_sha256}), nothing was changed',
+                # Vault's own is not shown: it would be copied, and the comparison is worth nothing then.
+                f'the staged version of "{name}" has another fingerprint than that, nothing was changed',
                 hint=f"ask {note.staged_by}, who staged it at {note.staged_at}, before you promote it",
             )
         return self._promote(stored, note)
@@ -247,6 +250,17 @@ class Lifecycle:
                 if wanted(record):
                     return record
         return None
+
+
+def _fingerprint(text: str) -> str:
+    """A fingerprint as people write it (`SHA256:`, colons, capitals) in the form of the record."""
+    digits = text.strip().lower().removeprefix("sha256:").replace(":", "")
+    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
+        raise PrivateKeyError(
+            f'"{safe_text(text, 80)}" is no fingerprint, nothing was changed',
+            hint="give the whole one that `key stage` printed: SHA256: and 64 hexadecimal digits",
+        )
+    return digits
 
 
 def _waiting(note: Note, stored: StoredRecord, private: KvMetadata) -> bool:

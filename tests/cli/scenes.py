@@ -133,7 +133,7 @@ BAD: dict[str, Scene] = {
     ),
     "other fingerprint": Scene(
         3,
-        ("key", "promote", "prod", "--fingerprint", "SHA256:00"),
+        ("key", "promote", "prod", "--fingerprint", "SHA256:" + "00" * 32),
         after(("key", "stage", "prod", "NEW")),
         "another fingerprint",
         "ask root",

@@ -307,7 +307,7 @@ def test_stage_promote_roll_back(user: User) -> None:
     )
     assert told
     assert user.does("key", "stage", "prod", str(new)).out == staged
-    wrong = user.fails(3, "key", "promote", "prod", "--fingerprint", "SHA256:00")
+    wrong = user.fails(3, "key", "promote", "prod", "--fingerprint", "SHA256:" + "00" * 32)
     assert "another fingerprint" in wrong.error
     assert wrong.hint.startswith("ask root, who staged it at ")
     assert user.record()["key_id"] == OLD_ID

@@ -37,7 +37,6 @@ REVEALING = {
     "nexla/credential_body.py",
     "nexla/errors.py",
     "proof.py",
-    "proof.py",
     "store.py",
     "vault/client.py",
 }
