@@ -69,6 +69,8 @@ class Lifecycle:
     def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str, superseded: Callable[[Note], object]) -> Note:
         name = stored.name
         if stored.record.spki_sha256 == key.spki_sha256:
+            if stored.record.identity.key_id != key_id:
+                raise _other_ids(stored)
             raise PrivateKeyError(
                 f'this is the current key of "{name}" already, nothing was staged', hint="stage the new .p8 file"
             )
@@ -273,9 +275,22 @@ def _differs(record: Record, current: Record) -> bool:
     return record.private_version < current.private_version
 
 
+def _other_ids(stored: StoredRecord) -> ConflictError:
+    """For a key that is there with other IDs than those given: one of both is wrong, and nobody guesses which."""
+    identity = stored.record.identity
+    issuer = f"issuer ID {identity.issuer_id}" if identity.issuer_id else "as an individual key"
+    return ConflictError(
+        f'this key is recorded as "{stored.name}" with key ID {identity.key_id}, {issuer}, for {identity.audience};'
+        " nothing was changed",
+        hint="if the record is wrong, import the key under another name with the right IDs and point the targets to it",
+    )
+
+
 def _already(present: StoredRecord, key: PrivateKey, identity: Identity) -> Change:
     if present.record.spki_sha256 == key.spki_sha256 and present.record.identity == identity:
         return Change(present, changed=False)
+    if present.record.spki_sha256 == key.spki_sha256:
+        raise _other_ids(present)
     raise ConflictError(
         f'key "{present.name}" exists: key ID {present.record.identity.key_id}, imported by'
         f" {present.record.imported_by} at {present.record.imported_at}; nothing was changed",

@@ -80,18 +80,30 @@ def test_same_import_again_changes_nothing(keeper: Lifecycle) -> None:
         team(keys.OTHER_KEY_ID),
         identity(key_id=keys.KEY_ID, issuer_id=None, individual=True),
         identity(key_id=keys.KEY_ID, issuer_id=keys.ISSUER_ID, individual=False, audience=ENTERPRISE),
-        None,
     ],
-    ids=["key ID", "individual", "audience", "key"],
+    ids=["key ID", "individual", "audience"],
 )
-def test_other_import_under_a_taken_name_is_a_conflict_that_says_whose_it_is(
-    keeper: Lifecycle, who: Identity | None
-) -> None:
+def test_the_same_key_with_other_ids_is_a_conflict_that_says_what_is_recorded(keeper: Lifecycle, who: Identity) -> None:
     key = new_key()
-    keeper.import_key(NAME, key, TEAM)
+    before = keeper.import_key(NAME, key, TEAM).stored
 
     with pytest.raises(ConflictError) as caught:
-        keeper.import_key(NAME, key if who else new_key(), who or TEAM)
+        keeper.import_key(NAME, key, who)
+
+    assert caught.value.message == (
+        f'this key is recorded as "{NAME}" with key ID {keys.KEY_ID}, issuer ID {keys.ISSUER_ID}, for {TEAM.audience};'
+        " nothing was changed"
+    )
+    assert "under another name with the right IDs" in str(caught.value.hint)
+    assert keeper.store.read(NAME) == before
+    assert versions(keeper) == [1]
+
+
+def test_other_key_under_a_taken_name_is_a_conflict_that_says_whose_it_is(keeper: Lifecycle) -> None:
+    keeper.import_key(NAME, new_key(), TEAM)
+
+    with pytest.raises(ConflictError) as caught:
+        keeper.import_key(NAME, new_key(), TEAM)
 
     assert caught.value.message == (
         f'key "{NAME}" exists: key ID {keys.KEY_ID}, imported by root at {iso(NOW)}; nothing was changed'
@@ -163,6 +175,8 @@ def test_current_key_is_not_staged(keeper: Lifecycle) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM)
     with pytest.raises(PrivateKeyError, match=r"this is the current key of .* already, nothing was staged"):
+        keeper.stage(NAME, key, keys.KEY_ID)
+    with pytest.raises(ConflictError, match=f"recorded as .* with key ID {keys.KEY_ID}"):
         keeper.stage(NAME, key, keys.OTHER_KEY_ID)
     with pytest.raises(PrivateKeyError, match=f'key ID "{keys.KEY_ID}" is that of the current key'):
         keeper.stage(NAME, new_key(), keys.KEY_ID)
@@ -214,6 +228,15 @@ def test_what_is_no_fingerprint_is_refused_as_such(keeper: Lifecycle, wrong: str
     keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
     with pytest.raises(PrivateKeyError, match="is no fingerprint, nothing was changed"):
         keeper.promote(NAME, wrong)
+
+
+def test_a_rotation_to_the_same_key_with_another_id_is_refused(keeper: Lifecycle) -> None:
+    key = new_key()
+    before = keeper.import_key(NAME, key, TEAM).stored
+    with pytest.raises(ConflictError, match="nothing was changed"):
+        keeper.rotate(NAME, key, keys.OTHER_KEY_ID)
+    assert keeper.store.read(NAME) == before
+    assert keeper.store.private_metadata(NAME).current_version == 1
 
 
 def test_nothing_to_promote(keeper: Lifecycle) -> None:
