@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from vault_asc.clock import Clock, iso
-from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError, VaultError
+from vault_asc.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    PrivateKeyError,
+    TokenRequestError,
+    VaultError,
+)
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.secret import safe_text
@@ -136,7 +143,13 @@ class Lifecycle:
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
             return Change(stored, changed=False)
-        return self._promote(stored, self._stage(stored, key, key_id, superseded))
+        note = self._stage(stored, key, key_id, superseded)
+        try:
+            return self._promote(stored, note)
+        except PermissionDeniedError as error:
+            told = f"{error.message}; version {note.private_version} is staged, the current key stays"
+            promote = f"a registrar can: vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}"
+            raise PermissionDeniedError(told, hint=f"{error.hint}; or {promote}" if error.hint else promote) from error
 
     def rollback(self, name: str, to: int | None = None) -> Change:
         """Point the record to an older private version: `to`, or the one that was current before.

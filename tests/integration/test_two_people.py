@@ -141,3 +141,16 @@ def test_key_admin_alone_cannot_swap_a_key(keeper: Lifecycle, shipped: Callable[
         admin.import_key("fresh", evil, TEAM)
 
     assert minted_with(keeper.store, good, keys.KEY_ID)
+
+
+def test_a_rotation_that_may_only_stage_says_what_it_left(keeper: Lifecycle, shipped: Callable[..., Lifecycle]) -> None:
+    good, new = new_key(), new_key()
+    keeper.import_key(NAME, good, TEAM)
+
+    with pytest.raises(PermissionDeniedError, match="version 2 is staged, the current key stays") as caught:
+        shipped("key-admin").rotate(NAME, new, keys.OTHER_KEY_ID)
+
+    told = f"key promote {NAME} --fingerprint SHA256:{new.spki_sha256}"
+    assert told in str(caught.value.hint)
+    assert minted_with(keeper.store, good, keys.KEY_ID)
+    assert shipped("registrar").promote(NAME, new.spki_sha256).changed
