@@ -179,7 +179,7 @@ def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]
     """Earliest expiry first, what keeps failing a little later for each time, and last what is dead already.
 
     By expiry alone, few endpoints that swallow a pass's time starve all others; with those that fail behind the
-    others, many targets do not recover from an outage in time. Both were simulated with 30 to 150 targets.
+    others, many targets do not recover from an outage in time.
     """
     try:
         state = about(target, states.load(target.name))

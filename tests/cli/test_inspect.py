@@ -1,3 +1,7 @@
+import base64
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +39,24 @@ def test_an_old_token_breaks_a_rule_and_exits_with_3(tmp_path: Path, capsys: pyt
     file.write_text(minted(time.time() - 7200), encoding="ascii")
     assert run(["inspect", str(file)]) == 3
     assert "breaks a rule: it expired 1h 42m ago" in capsys.readouterr().out
+
+
+def test_the_words_of_a_token_cannot_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [{"alg": "ES256"}, {"\x1b[2Jname": "\x1b[2Jvalue"}]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    file = tmp_path / "token"
+    file.write_text(".".join([*encoded, "AAAA"]), encoding="ascii")
+    assert run(["inspect", str(file)]) == 3
+    out = capsys.readouterr().out
+    assert "\\x1b[2Jname" in out
+    assert "\x1b" not in out
+
+
+def test_a_closed_standard_input_holds_no_token() -> None:
+    command = [sys.executable, "-m", "vault_asc", "inspect"]
+    done = subprocess.run(["/bin/sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert 'there is no token in "-"' in done.stderr
 
 
 def test_what_is_no_token_is_an_error(user: "User", tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def _read(file: str) -> str:
 
     try:
         if file == "-":
-            return sys.stdin.read(FILE_MAX)
+            return sys.stdin.read(FILE_MAX) if sys.stdin else ""
         with Path(file).open("rb") as stream:
             return stream.read(FILE_MAX).decode("ascii", "replace")
     except (OSError, UnicodeDecodeError) as exc:

@@ -53,9 +53,10 @@ def table(rows: Sequence[Sequence[str]]) -> None:
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:
     """Name and value, one pair a line."""
-    width = max(len(name) for name, _ in pairs)
-    for name, value in pairs:
-        click.echo(f"  {name.ljust(width)}  {on_one_line(value)}")
+    shown = [(on_one_line(name), on_one_line(value)) for name, value in pairs]  # in a token both are somebody's words
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        click.echo(f"  {name.ljust(width)}  {value}")
 
 
 def on_one_line(text: str) -> str:
