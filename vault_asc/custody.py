@@ -11,7 +11,8 @@ from vault_asc import tokens
 from vault_asc.clock import Clock
 from vault_asc.errors import PrivateKeyError, TokenRequestError, VaultError
 from vault_asc.key.private_key import PrivateKey, stored_private_key
-from vault_asc.store import Custody, State, Store, StoredRecord
+from vault_asc.names import Custody
+from vault_asc.store import State, Store, StoredRecord
 from vault_asc.tokens import Signer, Token, TokenRequest
 from vault_asc.vault import MissingVersionError
 

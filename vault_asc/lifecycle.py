@@ -20,8 +20,9 @@ from vault_asc.errors import (
 )
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
+from vault_asc.names import Custody
 from vault_asc.secret import safe_text
-from vault_asc.store import BadRecordError, Custody, Note, Record, State, Store, StoredRecord
+from vault_asc.store import BadRecordError, Note, Record, State, Store, StoredRecord
 from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata, MissingVersionError
 
 _NO_DELETION: Final = {"", "0s", "0"}

@@ -5,6 +5,7 @@ Light on purpose: configuration checks use it without loading an HTTP or crypto 
 
 import ipaddress
 import re
+from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,13 @@ from vault_asc.secret import safe_text
 
 _NAME: Final = r"(?a)[a-z0-9][a-z0-9-]{0,62}"
 _SEGMENT: Final = r"(?a)[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
+
+
+class Custody(StrEnum):
+    """How the private part of a key is kept, and with that who signs."""
+
+    KV = "kv"
+    TRANSIT = "transit"
 
 
 def check_name(name: str, what: str = "key") -> str:
@@ -34,6 +42,19 @@ def check_path(path: str, what: str) -> str:
             hint='use letters, digits, "-", "_" and "." in segments joined by single slashes, without "/" at either end',
         )
     return path
+
+
+def transit_key(prefix: str, name: str) -> str:
+    """The name of a key in Transit, which has no folders: the prefix with dots for its slashes, and the key's name.
+
+    The name of a key has no dot, so two keys never share one; a prefix with a dot in it is refused with `ConfigError`.
+    """
+    if "." in prefix:
+        raise ConfigError(
+            f'the prefix "{safe_text(prefix)}" has a dot, which stands for the slash in names of Transit',
+            hint="use a prefix without dots for keys in custody transit",
+        )
+    return f"{prefix.replace('/', '.')}.{name}"
 
 
 def is_unix(address: str) -> bool:

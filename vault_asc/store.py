@@ -18,16 +18,11 @@ from typing import Any, Final, NamedTuple
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError, VaultUnavailableError
 from vault_asc.key.identity import Identity, KeyType
 from vault_asc.key.private_key import PrivateKey
+from vault_asc.names import Custody
 from vault_asc.secret import safe_text
 from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Vault
 
 FORMAT: Final = 1
-
-
-class Custody(StrEnum):
-    """How the private part of a key is kept, and with that who signs."""
-
-    KV = "kv"
 
 
 class State(StrEnum):

@@ -16,7 +16,8 @@ from vault_asc.errors import TokenRequestError, VaultAscError, VaultError
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
-from vault_asc.store import Custody, State, Store, StoredRecord
+from vault_asc.names import Custody
+from vault_asc.store import State, Store, StoredRecord
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault import KvSecret, MissingVersionError
 

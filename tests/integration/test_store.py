@@ -22,7 +22,8 @@ from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError, NotFoundError, VaultError
 from vault_asc.key.identity import identity
 from vault_asc.lifecycle import Lifecycle
-from vault_asc.store import Custody, Note, Record, State, Store
+from vault_asc.names import Custody
+from vault_asc.store import Note, Record, State, Store
 from vault_asc.vault import LostAnswerError, MissingVersionError
 
 RECORD = Record(

@@ -44,6 +44,12 @@ class PrivateKey:
         r, s = decode_dss_signature(self._ec.sign(message, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
 
+    def der(self) -> bytes:
+        """The key as unencrypted PKCS#8 DER, to be wrapped at once."""
+        return self._ec.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def public_key_pem(self) -> str:
         """The public half as `PUBLIC KEY` PEM."""
         public = self._ec.public_key()

@@ -2,6 +2,7 @@
 
     client   one connection: KV v2, policies, who am I
     kv       what KV version 2 holds
+    transit  keys in Transit and signatures by them
     errors   every error becomes one of ours that names path, capability and shipped policy
 
 Not here: what the secrets mean (`store`), which policies exist (`policy`), how HTTP behaves (`http`).
@@ -16,6 +17,7 @@ from vault_asc.vault.errors import (
     MissingVersionError,
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
+from vault_asc.vault.transit import Transit, TransitKey
 
 __all__ = [
     "DEFAULT_MAX_VERSIONS",
@@ -28,5 +30,7 @@ __all__ = [
     "KvVersion",
     "LostAnswerError",
     "MissingVersionError",
+    "Transit",
+    "TransitKey",
     "Vault",
 ]

@@ -1,6 +1,7 @@
 """One connection to Vault: KV v2, policies, and who the token is."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 import hvac
@@ -17,6 +18,8 @@ from vault_asc.secret import Secret, safe_text
 from vault_asc.vault.errors import Advice, InvalidTokenError, MissingVersionError, Translated, foreign_answer
 from vault_asc.vault.kv import NO_METADATA, KvMetadata, KvSecret, KvVersion
 
+_ENABLE_KV: Final = "mount KV (vault secrets enable -path=MOUNT -version=2 kv)"
+_NO_CONTENT: Final = 204
 _ANY_POLICY: Final = "use a token with one of the policies of `vault-asc policy list`"
 
 
@@ -49,6 +52,8 @@ class Vault:
         advice: Advice | None = None,
     ) -> None:
         self.address = address
+        self._session = session
+        self._namespace = namespace
         self._advice = advice or (lambda _path, _capability: None)
         self._translated = Translated(address, self._advice)
         # An empty token, never None: for None hvac would look into the environment and ~/.vault-token.
@@ -60,6 +65,35 @@ class Vault:
             verify=True,
             allow_redirects=False,
         )
+
+    def as_token(self, token: Secret) -> "Vault":
+        """The same server, as another token."""
+        return Vault(self.address, token, session=self._session, namespace=self._namespace, advice=self._advice)
+
+    def ask(
+        self,
+        method: str,
+        where: str,
+        capability: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        writing: bool = False,
+    ) -> dict[str, Any]:
+        """One call of the API; the `data` of its answer, `{}` when that has none. `NotFoundError` for a 404.
+
+        Args:
+            method: such as `GET`, `LIST`, `POST`.
+            where: path below `/v1/`, as a policy names it.
+            capability: what a token needs on it, for the message of a denied call.
+            body: sent as JSON.
+            writing: whether it changes something, so that a lost answer is `LostAnswerError`.
+        """
+        with self._translated(where, capability, writing=writing):
+            options = {} if body is None else {"json": dict(body)}
+            answer = self._client.adapter.request(method, f"/v1/{where}", **options)
+            if not isinstance(answer, dict) and answer.status_code == _NO_CONTENT:
+                return {}
+            return self._json(answer, where)
 
     # -- KV v2 ---------------------------------------------------------------------------------------------------
 
@@ -135,7 +169,7 @@ class Vault:
 
     def require_kv2(self, mount: str) -> None:
         """Refuse a mount that is missing or no KV v2: KV v1 would take a write to `data/...` without check-and-set."""
-        found = self._mount(mount)
+        found = self._mount(mount, _ENABLE_KV)
         if found.path != mount:
             raise NotFoundError(
                 f'"{mount}" is no mount but a path below the mount "{found.path}"; nothing was written',
@@ -149,9 +183,19 @@ class Vault:
             hint = self._v2_hint(mount) if found.kind == "kv" else "name a KV version 2 mount in store.mount"
             raise VaultError(f'mount "{mount}" is {what}, nothing was written', hint=hint)
 
+    def require_transit(self, mount: str) -> None:
+        """Refuse a mount that is missing or no Transit secrets engine."""
+        found = self._mount(mount, f"mount Transit (vault secrets enable -path={mount} transit)")
+        if (found.path, found.kind) != (mount, "transit"):
+            raise VaultError(
+                f'"{mount}" is on a secrets engine of type "{found.kind}" mounted at "{found.path}", not Transit;'
+                " nothing was written",
+                hint=f"mount one (vault secrets enable -path={mount} transit), or name another in store.transit_mount",
+            )
+
     def read_any_kv(self, where: str) -> Mapping[str, Any]:
         """The data of a secret at `MOUNT/PATH`, KV of either version, for importing what already lies in Vault."""
-        mount = self._mount(where)
+        mount = self._mount(where, _ENABLE_KV)
         path = where.removeprefix(mount.path).lstrip("/")
         if mount.kind != "kv" or not path:
             what = "only a mount" if mount.kind == "kv" else f'in a secrets engine of type "{mount.kind}", not KV'
@@ -193,8 +237,15 @@ class Vault:
 
     # -- errors --------------------------------------------------------------------------------------------------
 
-    def _mount(self, path: str) -> _Mount:
-        """The mount that a path is on, by the call that every token with a grant below it may make."""
+    def reading(self, where: str) -> AbstractContextManager[None]:
+        """For taking an answer apart: what has another shape than Vault's is told as that."""
+        return self._translated(where, "read")
+
+    def _mount(self, path: str, enable: str) -> _Mount:
+        """The mount that a path is on, by the call that every token with a grant below it may make.
+
+        `enable` is for the hint: how to mount what is missing.
+        """
         where = f"sys/internal/ui/mounts/{path}"
         try:
             with self._translated(where, "read"):
@@ -208,8 +259,8 @@ class Vault:
             # Vault answers 403 for a missing mount too, so that mounts cannot be guessed.
             raise NotFoundError(
                 f'there is no mount at "{path}", or the token has no grant below it; nothing was written',
-                hint="see what is mounted (vault secrets list), mount KV (vault secrets enable -path=MOUNT -version=2 kv),"
-                f" or {self._advice(where, 'read') or _ANY_POLICY}",
+                hint=f"see what is mounted (vault secrets list), {enable}, or"
+                f" {self._advice(where, 'read') or _ANY_POLICY}",
             ) from exc
         return found
 
