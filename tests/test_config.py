@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vault_asc import config as module
-from vault_asc.config import AgentSettings, Config, NexlaSettings, SecretRef, Target, find, load, parse, state_dir
+from vault_asc.config import (
+    AgentSettings,
+    AppStoreConnectSettings,
+    Config,
+    NexlaSettings,
+    SecretRef,
+    Target,
+    find,
+    load,
+    parse,
+    state_dir,
+)
 from vault_asc.errors import ConfigError, NotFoundError, VaultAscError
 from vault_asc.store import Layout
 from vault_asc.tokens import TokenRequest
@@ -39,6 +50,9 @@ secret_id_file = "/etc/asc/secret"
 tick = "1m30s"
 [state]
 dir = "/var/lib/asc"
+[appstoreconnect]
+api_url = "https://apple.example/"
+ca_file = "/etc/ssl/apple.pem"
 [nexla.default]
 api_url = "https://nexla.example/api/"
 ca_file = "/etc/ssl/nexla.pem"
@@ -88,6 +102,7 @@ def test_every_key_arrives_where_it_belongs() -> None:
     assert config.agent == AgentSettings(Path("/run/asc"), Path("/etc/asc/role"), Path("/etc/asc/secret"), 90)
     assert (config.agent.socket, config.agent.ticks) == (Path("/run/asc/agent.sock"), Path("/run/asc/ticks"))
     assert config.state_dir == Path("/var/lib/asc")
+    assert config.appstoreconnect == AppStoreConnectSettings("https://apple.example", Path("/etc/ssl/apple.pem"))
     main = SecretRef("kv", "nexla/main", "key")
     assert config.nexla == {
         "default": NexlaSettings("default", main, "https://nexla.example/api", Path("/etc/ssl/nexla.pem")),
@@ -116,6 +131,7 @@ def test_an_empty_file_is_all_defaults() -> None:
     assert read("") == Config(path=Path("/etc/asc.toml"))
     assert read("").vault.address == "https://127.0.0.1:8200"
     assert read("").agent.tick == 30
+    assert read("").appstoreconnect == AppStoreConnectSettings("https://api.appstoreconnect.apple.com", None)
     assert read(ACCOUNT).nexla["default"].api_url == "https://dataops.nexla.io/nexla-api"
 
 
@@ -127,6 +143,7 @@ def test_an_empty_file_is_all_defaults() -> None:
         ("[store]\nmont = 'x'", "mont", "mount"),
         ("[agent]\nticks = '1s'", "ticks", "tick"),
         ("[state]\ndirr = '/x'", "dirr", "dir"),
+        ("[appstoreconnect]\nurl = 'x'", "url", "api_url"),
         (f"{ACCOUNT}apiurl = 'x'", "apiurl", "api_url"),
         ("[nexla.default]\nservice_key = { path = 'a', feild = 'b' }", "feild", "field"),
         (f"{ACCOUNT}{TARGET}credentialid = 1", "credentialid", "credential_id"),
@@ -155,6 +172,7 @@ def test_an_unknown_key_like_no_other_is_told_what_there_is() -> None:
         ("agent.dir = ['/x']", "dir in [agent] is an array, not a string"),
         ("store.prefix = 1.5", "prefix in [store] is float, not a string"),
         ("state = 1979-05-27", "is date, not a table"),
+        ("appstoreconnect.api_url = 1", "api_url in [appstoreconnect] is a whole number, not a string"),
         ("nexla = []", "is an array, not a table"),
         ("nexla.default = 'x'", '"default" stands directly in [nexla], which is made of named tables'),
         ("nexla.default.service_key = 'x'", "service_key in [nexla.default] is a string, not a table"),
@@ -192,6 +210,9 @@ def test_wrong_types_are_named(text: str, said: str) -> None:
         ("state.dir = '../x'", "dir"),
         ("vault.ca_file = 'ca.pem'", "ca_file"),
         (f"{ACCOUNT}ca_file = 'ca.pem'", "ca_file"),
+        ("appstoreconnect.ca_file = 'ca.pem'", "ca_file"),
+        ("appstoreconnect.api_url = 'http://api.apple.example'", "appstoreconnect.api_url"),
+        ("appstoreconnect.api_url = 'https://u:hunter2@apple.example'", "user name or password"),
         (f"{ACCOUNT}api_url = 'http://nexla.example'", "nexla.default.api_url"),
         (f"{ACCOUNT}api_url = 'https://u:hunter2@nexla.example'", "user name or password"),
         ("[nexla.Default]\n" + SERVICE_KEY, 'nexla account name "Default"'),
@@ -533,7 +554,7 @@ toml_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
-SECTIONS = ["vault", "store", "agent", "state", "nexla", "targets"]
+SECTIONS = ["vault", "store", "agent", "state", "appstoreconnect", "nexla", "targets"]
 
 
 @settings(max_examples=200, deadline=None)

@@ -25,6 +25,7 @@ from vault_asc.errors import (
 from vault_asc.key.identity import identity
 from vault_asc.names import Custody
 from vault_asc.outcome import Outcome, Probe
+from vault_asc.record import Record, State, StoredRecord
 from vault_asc.refreshing import Ports, refresh, retry_after
 from vault_asc.rotation import (
     TargetState,
@@ -38,7 +39,6 @@ from vault_asc.rotation import (
     spread,
 )
 from vault_asc.secret import Secret
-from vault_asc.store import Record, State, StoredRecord
 from vault_asc.tokens import Token, TokenRequest, claims
 
 NOW = 1_772_366_400.0

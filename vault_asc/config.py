@@ -13,16 +13,19 @@ from typing import Any, Final, NamedTuple
 
 from vault_asc.clock import parse_duration
 from vault_asc.errors import ConfigError, NotFoundError
-from vault_asc.names import check_address, check_name, check_path
+from vault_asc.names import Custody, check_address, check_name, check_path, transit_key
+from vault_asc.secret import safe_text
 from vault_asc.targets import Target, check_targets, parse_target
 from vault_asc.toml_table import Table
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "DEFAULT_APPLE_API",
     "DEFAULT_NEXLA_API",
     "MAX_TICK",
     "PLACES",
     "AgentSettings",
+    "AppStoreConnectSettings",
     "Config",
     "NexlaSettings",
     "SecretRef",
@@ -38,6 +41,7 @@ __all__ = [
 DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
 MAX_TICK: Final = 300  # seconds; the lifetimes of the targets usually allow less, see `agent.check_ticks`
 DEFAULT_NEXLA_API: Final = "https://dataops.nexla.io/nexla-api"
+DEFAULT_APPLE_API: Final = "https://api.appstoreconnect.apple.com"
 PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
 
 
@@ -50,10 +54,12 @@ class VaultSettings(NamedTuple):
 
 
 class StoreSettings(NamedTuple):
-    """Where keys lie in Vault."""
+    """Where keys lie in Vault, and the custodies that the deployment uses: what the shipped policies grant."""
 
     mount: str = "secret"
     prefix: str = "asc"
+    transit_mount: str = "asc-transit"
+    custodies: tuple[Custody, ...] = (Custody.KV,)
 
 
 class AgentSettings(NamedTuple):
@@ -92,9 +98,17 @@ class NexlaSettings(NamedTuple):
     ca_file: Path | None = None
 
 
+class AppStoreConnectSettings(NamedTuple):
+    """Where a new key is tried: base URL, own CA."""
+
+    api_url: str = DEFAULT_APPLE_API
+    ca_file: Path | None = None
+
+
 _VAULT: Final = VaultSettings()
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_APPLE: Final = AppStoreConnectSettings()
 _KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -107,6 +121,7 @@ class Config(NamedTuple):
     store: StoreSettings = _STORE
     agent: AgentSettings = _AGENT
     state_dir: Path | None = None
+    appstoreconnect: AppStoreConnectSettings = _APPLE
     nexla: Mapping[str, NexlaSettings] = _NOTHING
     targets: tuple[Target, ...] = ()
 
@@ -203,6 +218,7 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
         store=_store(root.table("store")),
         agent=_agent(root.table("agent")),
         state_dir=_state(root.table("state")),
+        appstoreconnect=_appstoreconnect(root.table("appstoreconnect")),
         nexla={name: _nexla(name, table) for name, table in root.table("nexla").tables()},
         targets=tuple(parse_target(table) for table in root.tables_in("targets")),
     )
@@ -252,9 +268,26 @@ def _store(table: Table) -> StoreSettings:
     settings = StoreSettings(
         check_path(table.take("mount", str, _STORE.mount), "store.mount"),
         check_path(table.take("prefix", str, _STORE.prefix), "store.prefix"),
+        check_path(table.take("transit_mount", str, _STORE.transit_mount), "store.transit_mount"),
+        _custodies(table.take("custodies", list, [*_STORE.custodies])),
     )
     table.done()
+    if Custody.TRANSIT in settings.custodies:
+        transit_key(settings.prefix, "any")  # refuses a prefix that no name in Transit can be made of
     return settings
+
+
+def _custodies(said: list[Any]) -> tuple[Custody, ...]:
+    """In the order of their definition, each once."""
+    known = " or ".join(f'"{custody}"' for custody in Custody)
+    if not said:
+        raise ConfigError("store.custodies is empty, so no key could be kept", hint=f"name {known}, or both")
+    for name in said:
+        if name not in [*Custody]:
+            raise ConfigError(
+                f'store.custodies has "{safe_text(str(name))}", which is no custody', hint=f"write {known}, or both"
+            )
+    return tuple(custody for custody in Custody if custody in said)
 
 
 def _agent(table: Table) -> AgentSettings:
@@ -275,6 +308,13 @@ def _state(table: Table) -> Path | None:
     path = table.path("dir")
     table.done()
     return path
+
+
+def _appstoreconnect(table: Table) -> AppStoreConnectSettings:
+    api_url = check_address(table.take("api_url", str, DEFAULT_APPLE_API), "appstoreconnect.api_url")
+    settings = AppStoreConnectSettings(api_url, table.path("ca_file"))
+    table.done()
+    return settings
 
 
 def _nexla(name: str, table: Table) -> NexlaSettings:

@@ -1,20 +1,25 @@
 """From a key's custody to something that signs, and the one way in which a named key is minted from.
 
-Every mint reads the record, then exactly the private version that it points to, and compares key ID and public key:
-so rotation, rollback and swapped keys are seen before a token leaves. Not here: how tokens look (tokens).
+Every mint reads the record, then uses exactly the version that it points to, and compares key ID and public key: so
+rotation, rollback and swapped keys are seen before a token leaves. Not here: how tokens look (tokens).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vault_asc import tokens
 from vault_asc.clock import Clock
 from vault_asc.errors import PrivateKeyError, TokenRequestError, VaultError
 from vault_asc.key.private_key import PrivateKey, stored_private_key
 from vault_asc.names import Custody
-from vault_asc.store import State, Store, StoredRecord
+from vault_asc.record import State, StoredRecord
+from vault_asc.store import Store
 from vault_asc.tokens import Signer, Token, TokenRequest
-from vault_asc.vault import MissingVersionError
+from vault_asc.vault import MissingVersionError, Transit
+
+if TYPE_CHECKING:
+    from vault_asc.key.public_key import PublicKey
 
 
 class Minted(NamedTuple):
@@ -41,27 +46,25 @@ class KeyTokenSource:
         self.clock = clock
 
     def token(self, request: TokenRequest) -> Minted:
-        """Mint a token of the key that is current at this moment."""
-        stored, signer = current_signer(self.store, self.name)
+        """Mint a token of the key that is current at this moment.
+
+        When the version that the record points to is gone, the record is read once more: it may just have been replaced.
+        """
+        stored = _enabled(self.store.read(self.name))
+        try:
+            return self._minted(stored, request)
+        except MissingVersionError as gone:
+            again = _enabled(self.store.read(self.name))
+            if again.version == stored.version:
+                raise _lost_version(stored, gone) from gone
+        try:
+            return self._minted(again, request)
+        except MissingVersionError as gone:
+            raise _lost_version(again, gone) from gone
+
+    def _minted(self, stored: StoredRecord, request: TokenRequest) -> Minted:
+        signer = _SIGNERS[stored.record.custody](self.store, stored)
         return Minted(tokens.mint(stored.record.identity, request, signer, self.clock()), stored)
-
-
-def current_signer(store: Store, name: str) -> tuple[StoredRecord, Signer]:
-    """The record and its signer, read together.
-
-    When the private version is gone the record is read once more: it may just have been replaced.
-    """
-    stored = _enabled(store.read(name))
-    try:
-        return stored, _signer(store, stored)
-    except MissingVersionError as gone:
-        again = _enabled(store.read(name))
-        if again.version == stored.version:
-            raise _lost_private_part(stored, gone) from gone
-    try:
-        return again, _signer(store, again)
-    except MissingVersionError as gone:
-        raise _lost_private_part(again, gone) from gone
 
 
 def _enabled(stored: StoredRecord) -> StoredRecord:
@@ -73,12 +76,8 @@ def _enabled(stored: StoredRecord) -> StoredRecord:
     return stored
 
 
-def _signer(store: Store, stored: StoredRecord) -> Signer:
-    return _SIGNERS[stored.record.custody](store, stored)
-
-
-def _kv_signer(store: Store, stored: StoredRecord) -> PrivateKey:
-    """The key itself, checked against the record, so that nobody can swap it without the record's writer."""
+def private_key_of(store: Store, stored: StoredRecord) -> PrivateKey:
+    """The private part in KV, checked against the record, so that nobody can swap it without the record's writer."""
     secret = store.read_private(stored)
     where = f'private version {secret.version} of key "{stored.name}"'
     try:
@@ -95,24 +94,82 @@ def _kv_signer(store: Store, stored: StoredRecord) -> PrivateKey:
     return key
 
 
-_SIGNERS: dict[Custody, Callable[[Store, StoredRecord], Signer]] = {Custody.KV: _kv_signer}
+@dataclass(frozen=True)
+class TransitSigner:
+    """Signs in Vault, by one version of a key that never leaves it, and believes nothing but the record's public key."""
+
+    transit: Transit
+    stored: StoredRecord
+    public: "PublicKey"
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature. `MissingVersionError` when that version is retired or gone."""
+        import jwt
+
+        record = self.stored.record
+        text = self.transit.sign(str(record.transit_key), record.version, message)
+        try:
+            signature = jwt.utils.base64url_decode(text)
+        except ValueError:
+            signature = b""
+        if not self.public.verifies(signature, message):
+            raise _foreign_key(self.stored, "what it signs does not verify with the record's public key")
+        return signature
 
 
-def _lost_private_part(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
-    how = {"deleted": f"was deleted at {gone.deleted_at}", "destroyed": "was destroyed"}.get(
-        gone.state, "is missing (never written, or pruned by max_versions)"
+def _transit_signer(store: Store, stored: StoredRecord) -> TransitSigner:
+    from vault_asc.key.public_key import public_key
+
+    try:
+        public = public_key(str(stored.record.public_key))
+    except ValueError:
+        public = None
+    if public is None or public.spki_sha256 != stored.record.spki_sha256:
+        raise _foreign_key(stored, "the record's public key has not the record's fingerprint")
+    return TransitSigner(store.transit, stored, public)
+
+
+def _foreign_key(stored: StoredRecord, why: str) -> VaultError:
+    return VaultError(
+        f'{stored.record.version_name} of key "{stored.name}" does not belong to the record: {why}, so no token was minted',
+        hint=f"find out who wrote it (vault kv metadata get, the audit log), then {_back(stored)}",
     )
-    return MissingVersionError(
-        f'private version {stored.record.private_version} of key "{stored.name}" {how}',
+
+
+_SIGNERS: dict[Custody, Callable[[Store, StoredRecord], Signer]] = {
+    Custody.KV: private_key_of,
+    Custody.TRANSIT: _transit_signer,
+}
+
+
+def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
+    how = {
+        "deleted": f"was deleted at {gone.deleted_at}",
+        "destroyed": "was destroyed",
+        "retired": "is retired",
+    }.get(gone.state, _MISSING[stored.record.custody])
+    hint = gone.hint
+    if gone.state == "retired":
+        hint = f"let current versions sign again: vault-asc key retire {stored.name}"
+    elif gone.state == "missing":
         # Vault prunes the oldest first: with this version all earlier ones are gone.
-        hint=gone.hint or (_forward(stored) if gone.state == "missing" else _back(stored)),
+        hint = hint or _forward(stored)
+    return MissingVersionError(
+        f'{stored.record.version_name} of key "{stored.name}" {how}',
+        hint=hint or _back(stored),
         state=gone.state,
         deleted_at=gone.deleted_at,
     )
 
 
+_MISSING: Mapping[Custody, str] = {
+    Custody.KV: "is missing (never written, or pruned by max_versions)",
+    Custody.TRANSIT: "is missing (deleted with its key, or never imported)",
+}
+
+
 def _back(stored: StoredRecord) -> str:
-    if stored.record.private_version <= 1:  # there is nothing earlier to go back to
+    if stored.record.version <= 1:  # there is nothing earlier to go back to
         return _forward(stored)
     return f"go back to an older version (vault-asc key rollback {stored.name}) or {_forward(stored)}"
 

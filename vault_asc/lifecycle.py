@@ -1,4 +1,4 @@
-"""What key owners do: import, stage, promote, rotate, roll back, disable, enable, destroy.
+"""What key owners do: import, stage, promote, rotate, roll back, retire, disable, enable, destroy.
 
 Each is an order of single writes, and the record is always written last: killed after any of them, the old key is
 still current, and the repeated command completes. No command here reads a private key back.
@@ -7,7 +7,6 @@ still current, and the repeated command completes. No command here reads a priva
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from vault_asc.clock import Clock, iso
 from vault_asc.errors import (
@@ -17,15 +16,16 @@ from vault_asc.errors import (
     PrivateKeyError,
     TokenRequestError,
     VaultError,
+    VaultUnavailableError,
 )
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
+from vault_asc.placement import Placement
+from vault_asc.record import VERSION_NAMES, BadRecordError, Note, Record, State, StoredRecord
 from vault_asc.secret import safe_text
-from vault_asc.store import BadRecordError, Note, Record, State, Store, StoredRecord
-from vault_asc.vault import DEFAULT_MAX_VERSIONS, KvMetadata, MissingVersionError
-
-_NO_DELETION: Final = {"", "0s", "0"}
+from vault_asc.store import Store
+from vault_asc.vault import MissingVersionError
 
 
 def _unheard(_note: Note) -> None:
@@ -34,10 +34,11 @@ def _unheard(_note: Note) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What a command did: the record now, and whether anything had to be written."""
+    """What a command did: the record now, whether anything had to be written, and the record that it replaced."""
 
     stored: StoredRecord
     changed: bool
+    before: StoredRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -47,35 +48,57 @@ class Lifecycle:
     store: Store
     clock: Clock
 
-    def import_key(self, name: str, key: PrivateKey, identity: Identity) -> Change:
-        """Store a new key under a name that is free. Importing the same key again changes nothing."""
+    @property
+    def placement(self) -> Placement:
+        """Where versions of keys are put."""
+        return Placement(self.store)
+
+    def import_key(
+        self, name: str, key: PrivateKey, identity: Identity, custody: Custody = Custody.KV, *, escrow: bool = True
+    ) -> Change:
+        """Store a new key under a name that is free. Importing the same key again changes nothing.
+
+        `escrow` is for custody transit: whether the private part is kept in KV too, where no minter can read it.
+        """
         self.store.vault.require_kv2(self.store.layout.mount)
         # Before the record itself, so that one that is written in between makes the check-and-set write fail.
         facts = self.store.record_metadata(name)
         present = self.store.find(name)
         if present is not None:
-            return _already(present, key, identity)
-        private = self.store.private_metadata(name)
-        self._refuse_planned_deletion(self.store.layout.record(name), facts)
-        self._refuse_planned_deletion(self.store.layout.private(name), private)
+            return _already(present, key, identity, custody)
+        self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
+        cas = self.placement.check(name, custody=custody, escrow=escrow)
         who = self.store.vault.whoami()
-        version = self.store.write_private(name, key, identity.key_id, cas=private.current_version)
+        place = self.placement.put(name, key, identity.key_id, custody=custody, cas=cas)
         record = Record(
-            Custody.KV, identity, key.spki_sha256, State.ENABLED, version, iso(self.clock()), who, changed_by=who
+            custody=custody,
+            identity=identity,
+            spki_sha256=key.spki_sha256,
+            state=State.ENABLED,
+            imported_at=iso(self.clock()),
+            imported_by=who,
+            changed_by=who,
+            **place._asdict(),
         )
         self.store.write_record(name, record, cas=facts.current_version)
         return Change(self.store.read(name), changed=True)
 
     def stage(self, name: str, key: PrivateKey, key_id: str, superseded: Callable[[Note], object] = _unheard) -> Note:
-        """Write a new private version beside the current one, and a note about it. No consumer notices.
+        """Write a new version beside the current one, and a note about it. No consumer notices.
 
         Repeated with the same key it finds the staged version and writes nothing. `superseded` gets the note of another
         version that was waiting and now is not.
         """
-        return self._stage(self.store.read(name), key, key_id, superseded)
+        return self._stage(self._stageable(name, key, key_id), key, key_id, superseded)
 
-    def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str, superseded: Callable[[Note], object]) -> Note:
-        name = stored.name
+    def plan(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord:
+        """All that `stage` and `rotate` would refuse, and the record that they would build on. Writes nothing."""
+        stored = self._stageable(name, key, key_id)
+        self._check_stage(stored)
+        return stored
+
+    def _stageable(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord:
+        stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256:
             if stored.record.identity.key_id != key_id:
                 raise _other_ids(stored)
@@ -87,29 +110,37 @@ class Lifecycle:
                 f'key ID "{key_id}" is that of the current key of "{name}", but the key differs',
                 hint="a new key has a new key ID: name it with --key-id",
             )
+        return stored
+
+    def _check_stage(self, stored: StoredRecord) -> int | None:
+        escrow = stored.record.private_version is not None
+        return self.placement.check(stored.name, custody=stored.record.custody, escrow=escrow, stored=stored)
+
+    def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str, superseded: Callable[[Note], object]) -> Note:
+        name, record = stored.name, stored.record
         note, note_version = self.store.note(name)
-        private = self.store.private_metadata(name)
-        waiting = note if note and _waiting(note, stored, private) else None
+        waiting = self.placement.staged(stored, note)
         if waiting and (waiting.key_id, waiting.spki_sha256) == (key_id, key.spki_sha256):
             return waiting
-        self._refuse_planned_deletion(self.store.layout.private(name), private)
-        self._refuse_pruning(stored, private)
+        cas = self._check_stage(stored)
         who = self.store.vault.whoami()
-        version = self.store.write_private(name, key, key_id, cas=private.current_version)
-        note = Note(version, key_id, key.spki_sha256, iso(self.clock()), who)
-        self.store.write_note(name, note, cas=note_version)
+        place = self.placement.put(
+            name, key, key_id, custody=record.custody, cas=cas, above=record.transit_version or 0
+        )
+        new = Note(place.private_version, key_id, key.spki_sha256, iso(self.clock()), who, place.transit_version)
+        self.store.write_note(name, new, cas=note_version)
         if waiting:
             superseded(waiting)
-        return note
+        return new
 
     def promote(self, name: str, fingerprint: str | None = None) -> Change:
         """Make the staged version current; with a fingerprint, only if it is that of the staged key."""
         stored = self.store.read(name)
-        note, _ = self.store.note(name)
+        note = self.placement.staged(stored, self.store.note(name)[0])
         expected = None if fingerprint is None else _fingerprint(fingerprint)
         if expected is not None and stored.record.spki_sha256 == expected:
             return Change(stored, changed=False)  # repeated after an interruption
-        if note is None or not _waiting(note, stored, self.store.private_metadata(name)):
+        if note is None:
             raise NotFoundError(
                 f'nothing is staged for key "{name}", the current key stays',
                 hint=f"stage a new key first: vault-asc key stage {name} FILE",
@@ -123,14 +154,20 @@ class Lifecycle:
         return self._promote(stored, note)
 
     def _promote(self, stored: StoredRecord, note: Note) -> Change:
-        return self._write(
+        place = self.placement.of_note(stored, note)
+        if place is None:
+            raise NotFoundError(
+                f'the staged version of "{stored.name}" is not where its note says, the current key stays',
+                hint=f"stage it again: vault-asc key stage {stored.name} FILE",
+            )
+        return self.replace(
             stored,
             stored.record._replace(
                 identity=stored.record.identity._replace(key_id=note.key_id),
                 spki_sha256=note.spki_sha256,
-                private_version=note.private_version,
                 imported_at=note.staged_at,
                 imported_by=note.staged_by,
+                **place._asdict(),
             ),
         )
 
@@ -144,53 +181,85 @@ class Lifecycle:
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
             return Change(stored, changed=False)
+        stored = self._stageable(name, key, key_id)
         note = self._stage(stored, key, key_id, superseded)
         try:
             return self._promote(stored, note)
         except PermissionDeniedError as error:
-            told = f"{error.message}; version {note.private_version} is staged, the current key stays"
+            told = f"{error.message}; {_staged_name(stored, note)} is staged, the current key stays"
             promote = f"a registrar can: vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}"
             raise PermissionDeniedError(told, hint=f"{error.hint}; or {promote}" if error.hint else promote) from error
 
     def rollback(self, name: str, to: int | None = None) -> Change:
-        """Point the record to an older private version: `to`, or the one that was current before.
+        """Point the record to an older version in the same custody: `to`, or the one that was current before.
 
-        The facts come from the record's own history, the private part is not read. What was current becomes staged.
+        The facts come from the record's own history, no private part is read. What was current becomes staged; a
+        retirement of the older version is undone first.
         """
         stored = self.store.read(name)
-        if to == stored.record.private_version:
+        current = stored.record
+        if to == current.version:
             return Change(stored, changed=False)
-        older = self._history(stored, lambda r: r.private_version == to if to else _differs(r, stored.record))
+        older = self._history(
+            stored, lambda r: r.custody is current.custody and (r.version == to if to else r.version < current.version)
+        )
         if older is None:
-            what = f"private version {to}" if to else "an earlier key"
+            what = f"{VERSION_NAMES[current.custody]} {to}" if to else f"an earlier key in custody {current.custody}"
             raise NotFoundError(
                 f'the history of "{name}" does not show {what}, nothing was changed',
                 hint=f"see its versions: vault-asc key show {name}",
             )
-        target = self.store.private_metadata(name).versions.get(older.private_version)
-        if target is None or not target.readable:
+        place = self.placement.of_record(name, older)
+        if place is None:
             raise NotFoundError(
-                f'private version {older.private_version} of "{name}" is gone (pruned, deleted or destroyed),'
-                " nothing was changed",
+                f'{older.version_name} of "{name}" is gone (pruned, deleted or destroyed), nothing was changed',
                 hint=f"see what is left: vault-asc key show {name}",
             )
-        return self._write(
+        self.placement.let_sign(place)
+        change = self.replace(
             stored,
-            stored.record._replace(
+            current._replace(
                 identity=older.identity,
                 spki_sha256=older.spki_sha256,
-                private_version=older.private_version,
                 imported_at=older.imported_at,
                 imported_by=older.imported_by,
+                **place._asdict(),
             ),
         )
+        self.placement.let_sign(place)  # again, for whoever has retired it before the record was written
+        return change
+
+    def retire(self, name: str) -> bool:
+        """Let older versions than the current one sign no more. False when that is so already.
+
+        Only Transit can refuse to sign: in custody kv whoever has read an older version has it.
+        """
+        stored = self.store.read(name)
+        where, version = stored.record.transit_key, stored.record.transit_version
+        if stored.record.custody is not Custody.TRANSIT or where is None or version is None:
+            raise TokenRequestError(
+                f'key "{name}" is in custody {stored.record.custody}, where older versions cannot be retired',
+                hint="revoke the old key at Apple; to have Vault do the signing: vault-asc key move NAME --custody transit",
+            )
+        key = self.store.transit.find(where)
+        if key is not None and key.retired_below == version:
+            return False
+        self.store.transit.retire_below(where, version)
+        now = self.store.read(name)
+        if (now.record.transit_version or version) < version:  # somebody has rolled back in between: theirs must sign
+            self.store.transit.retire_below(where, now.record.transit_version or 0)
+            raise ConflictError(
+                f'the record of "{name}" was changed by {now.record.changed_by} at {now.written_at}; nothing was retired',
+                hint=f"look first, then repeat: vault-asc key show {name}",
+            )
+        return True
 
     def set_state(self, name: str, state: State) -> Change:
         """Disable or enable minting."""
         stored = self.store.read(name)
         if stored.record.state is state:
             return Change(stored, changed=False)
-        return self._write(stored, stored.record._replace(state=state))
+        return self.replace(stored, stored.record._replace(state=state))
 
     def destroy(self, name: str) -> bool:
         """Remove a disabled key with all its versions, for good. False when there was nothing left to remove.
@@ -201,59 +270,36 @@ class Lifecycle:
             stored = self.store.find(name)
         except MissingVersionError:
             stored = None
+        transit_key = stored.record.transit_key if stored else self._orphan(name)
         if stored is None:
             left = self.store.private_metadata(name), self.store.record_metadata(name)
-            if not any(metadata.current_version for metadata in left):
+            if transit_key is None and not any(metadata.current_version for metadata in left):
                 return False
         elif stored.record.state is not State.DISABLED:
             raise TokenRequestError(
                 f'key "{name}" is enabled, nothing was destroyed',
                 hint=f"make sure that nobody mints from it any more, then: vault-asc key disable {name}",
             )
-        self.store.remove(name)
+        self.store.remove(name, transit_key)
         return True
 
-    # -- checks before a write -----------------------------------------------------------------------------------
-
-    def _refuse_planned_deletion(self, path: str, metadata: KvMetadata) -> None:
-        where, mount = f"{self.store.layout.mount}/{path}", self.store.layout.mount
-        on_secret, on_mount = metadata.delete_version_after, self.store.vault.kv_config(mount)[1]
-        if on_mount.startswith("-"):
-            return  # switched off for the whole mount, whatever a secret says
-        if on_secret not in _NO_DELETION:
-            after, fix = on_secret, f"vault kv metadata put -delete-version-after=0s {where}"
-        elif on_mount not in _NO_DELETION:
-            after, fix = on_mount, f"vault write {mount}/config delete_version_after=0s"
-        else:
-            return
-        raise VaultError(
-            f'versions of "{where}" are deleted after {after} (delete_version_after), so nothing was written',
-            hint=f"{fix}, or use a mount without it",
-        )
-
-    def _refuse_pruning(self, stored: StoredRecord, private: KvMetadata) -> None:
-        current = private.versions.get(stored.record.private_version)
-        if current is None or current.destroyed:
-            return  # lost already, and a new version is the way out
-        # Vault keeps the larger number of secret and mount, its default when neither is set.
-        on_mount = self.store.vault.kv_config(self.store.layout.mount)[0]
-        kept = max(private.max_versions, on_mount) or DEFAULT_MAX_VERSIONS
-        if stored.record.private_version > private.current_version + 1 - kept:
-            return
-        where = f"{self.store.layout.mount}/{self.store.layout.private(stored.name)}"
-        raise VaultError(
-            f'a further version of "{where}" would prune version {stored.record.private_version}, which is current'
-            f" (max_versions {kept}); nothing was written",
-            hint=f"promote what is staged, or keep more: vault kv metadata put -max-versions={kept + 10} {where}",
-        )
+    def _orphan(self, name: str) -> str | None:
+        """The key in Transit that an interrupted import has left; None also when this token cannot see it."""
+        where = self.store.layout.transit(name)
+        try:
+            return where if self.store.transit.find(where) else None
+        except VaultUnavailableError:
+            raise
+        except VaultError:
+            return None
 
     # -- writing and looking back --------------------------------------------------------------------------------
 
-    def _write(self, stored: StoredRecord, record: Record) -> Change:
+    def replace(self, stored: StoredRecord, record: Record) -> Change:
         """Make `record` the current one of the key, in the name of whoever asks."""
         signed = record._replace(changed_by=self.store.vault.whoami())
         self.store.write_record(stored.name, signed, cas=stored.version)
-        return Change(self.store.read(stored.name), changed=True)
+        return Change(self.store.read(stored.name), changed=True, before=stored)
 
     def _history(self, stored: StoredRecord, wanted: Callable[[Record], bool]) -> Record | None:
         """The newest earlier version of the record for which `wanted` holds."""
@@ -279,14 +325,8 @@ def _fingerprint(text: str) -> str:
     return digits
 
 
-def _waiting(note: Note, stored: StoredRecord, private: KvMetadata) -> bool:
-    """Whether the note tells of a version that is newer than the record's and still there."""
-    version = private.versions.get(note.private_version)
-    return note.private_version > stored.record.private_version and version is not None and version.readable
-
-
-def _differs(record: Record, current: Record) -> bool:
-    return record.private_version < current.private_version
+def _staged_name(stored: StoredRecord, note: Note) -> str:
+    return f"{VERSION_NAMES[stored.record.custody]} {note.version(stored.record.custody)}"
 
 
 def _other_ids(stored: StoredRecord) -> ConflictError:
@@ -300,13 +340,19 @@ def _other_ids(stored: StoredRecord) -> ConflictError:
     )
 
 
-def _already(present: StoredRecord, key: PrivateKey, identity: Identity) -> Change:
-    if present.record.spki_sha256 == key.spki_sha256 and present.record.identity == identity:
-        return Change(present, changed=False)
-    if present.record.spki_sha256 == key.spki_sha256:
+def _already(present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody) -> Change:
+    record = present.record
+    if record.spki_sha256 == key.spki_sha256 and record.identity == identity:
+        if record.custody is custody:
+            return Change(present, changed=False)
+        raise ConflictError(
+            f'this key is "{present.name}" already, in custody {record.custody}; nothing was changed',
+            hint=f"to change that: vault-asc key move {present.name} --custody {custody}",
+        )
+    if record.spki_sha256 == key.spki_sha256:
         raise _other_ids(present)
     raise ConflictError(
-        f'key "{present.name}" exists: key ID {present.record.identity.key_id}, imported by'
-        f" {present.record.imported_by} at {present.record.imported_at}; nothing was changed",
+        f'key "{present.name}" exists: key ID {record.identity.key_id}, imported by'
+        f" {record.imported_by} at {record.imported_at}; nothing was changed",
         hint=f"to replace it: vault-asc key rotate {present.name} FILE; or choose another name",
     )

@@ -1,6 +1,6 @@
 """How a key lies in Vault: a public record, a private part and, while a new version waits, a public note about it.
 
-Three KV v2 secrets per key, below one mount and prefix:
+Three KV v2 secrets per key, below one mount and prefix (and in custody transit a key in a Transit mount):
 
     keys/<name>      the record: public facts, and the only pointer to what is current
     private/<name>   private_key and key_id, nothing else; versions newer than the record's are staged
@@ -10,37 +10,22 @@ Three KV v2 secrets per key, below one mount and prefix:
 Reading and single check-and-set writes are here; the order of writes that makes up a command is in `lifecycle`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
-from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError, VaultUnavailableError
-from vault_asc.key.identity import Identity, KeyType
+from vault_asc.errors import ConflictError, PermissionDeniedError, VaultUnavailableError
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.names import Custody
-from vault_asc.secret import safe_text
-from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Vault
-
-FORMAT: Final = 1
-
-
-class State(StrEnum):
-    """Whether tokens may be minted from a key."""
-
-    ENABLED = "enabled"
-    DISABLED = "disabled"
-
-
-class BadRecordError(VaultError):
-    """What lies where a record should be is none that this version reads."""
+from vault_asc.names import transit_key
+from vault_asc.record import Note, Record, StoredRecord
+from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Transit, Vault
 
 
 class Layout(NamedTuple):
-    """Where keys lie: KV v2 mount and prefix."""
+    """Where keys lie: KV v2 mount and prefix, and the Transit mount for keys in that custody."""
 
     mount: str
     prefix: str
+    transit_mount: str = "asc-transit"
 
     def record(self, name: str) -> str:
         """Path of a record below the mount."""
@@ -54,77 +39,9 @@ class Layout(NamedTuple):
         """Path of the note on a staged version below the mount."""
         return f"{self.prefix}/staged/{name}"
 
-
-class Record(NamedTuple):
-    """The public facts of a key. Times are ISO 8601 in UTC; the fingerprint is the SHA-256 of the public key (SPKI)."""
-
-    custody: Custody
-    identity: Identity
-    spki_sha256: str
-    state: State
-    private_version: int
-    imported_at: str
-    imported_by: str
-    changed_by: str
-
-    def dump(self) -> dict[str, Any]:
-        """As it is written to Vault."""
-        facts = {k: v for k, v in self._asdict().items() if k != "identity"}
-        issuer = {} if self.identity.issuer_id is None else {"issuer_id": self.identity.issuer_id}
-        return {
-            "format": FORMAT,
-            "key_id": self.identity.key_id,
-            "key_type": str(self.identity.key_type),
-            "audience": self.identity.audience,
-            **issuer,
-            **{k: str(v) if isinstance(v, StrEnum) else v for k, v in facts.items()},
-        }
-
-    @classmethod
-    def load(cls, data: Mapping[str, Any], where: str) -> "Record":
-        """From Vault; `BadRecordError` when it is no record of ours or of a newer format."""
-        if data.get("format") != FORMAT:
-            raise BadRecordError(
-                f'"{where}" has format {safe_text(repr(data.get("format")), 20)}, this version of vault-asc reads format {FORMAT}',
-                hint="upgrade vault-asc, or look at who wrote there: vault kv metadata get",
-            )
-        try:
-            return cls(
-                custody=Custody(data["custody"]),
-                identity=Identity(
-                    str(data["key_id"]), data.get("issuer_id"), KeyType(data["key_type"]), str(data["audience"])
-                ),
-                spki_sha256=str(data["spki_sha256"]),
-                state=State(data["state"]),
-                private_version=int(data["private_version"]),
-                imported_at=safe_text(str(data["imported_at"])),
-                imported_by=safe_text(str(data["imported_by"])),
-                changed_by=safe_text(str(data["changed_by"])),
-            )
-        except (KeyError, ValueError, TypeError) as exc:
-            raise BadRecordError(
-                f'"{where}" is no record of vault-asc: {type(exc).__name__} {safe_text(str(exc))}',
-                hint="roll it back to its last good version: vault kv rollback, or import the key under another name",
-            ) from exc
-
-
-class StoredRecord(NamedTuple):
-    """A record as read: its name, its KV version (the check-and-set value) and when that was written."""
-
-    name: str
-    record: Record
-    version: int
-    written_at: str
-
-
-class Note(NamedTuple):
-    """Public facts of a staged private version."""
-
-    private_version: int
-    key_id: str
-    spki_sha256: str
-    staged_at: str
-    staged_by: str
+    def transit(self, name: str) -> str:
+        """Name of a key in Transit."""
+        return transit_key(self.prefix, name)
 
 
 @dataclass(frozen=True)
@@ -189,8 +106,15 @@ class Store:
 
     # -- private parts -------------------------------------------------------------------------------------------
 
+    @property
+    def transit(self) -> Transit:
+        """The Transit mount of this store."""
+        return Transit(self.vault, self.layout.transit_mount)
+
     def read_private(self, stored: StoredRecord) -> KvSecret:
-        """Exactly the private version that the record points to."""
+        """Exactly the private version that the record points to; in custody transit that is the escrow."""
+        if stored.record.private_version is None:
+            raise MissingVersionError(f'key "{stored.name}" has no private part in KV (no escrow)', state="missing")
         return self.vault.kv_read(self.layout.mount, self.layout.private(stored.name), stored.record.private_version)
 
     def private_metadata(self, name: str) -> KvMetadata:
@@ -220,30 +144,24 @@ class Store:
             found = self.vault.kv_read(self.layout.mount, self.layout.note(name))
         except MissingVersionError:
             return None, self.vault.kv_metadata(self.layout.mount, self.layout.note(name)).current_version
-        data = found.data
-        try:
-            note = Note(
-                int(data["private_version"]),
-                safe_text(str(data["key_id"])),
-                safe_text(str(data["spki_sha256"])),
-                safe_text(str(data["staged_at"])),
-                safe_text(str(data["staged_by"])),
-            )
-        except (KeyError, ValueError, TypeError):
-            return None, found.version
-        return note, found.version
+        return Note.load(found.data), found.version
 
     def write_note(self, name: str, note: Note, *, cas: int) -> None:
         """Leave the note. It is written after the private version that it tells of."""
         try:
-            self.vault.kv_write(self.layout.mount, self.layout.note(name), note._asdict(), cas=cas)
+            self.vault.kv_write(self.layout.mount, self.layout.note(name), note.dump(), cas=cas)
         except CheckAndSetError as exc:
             raise self._staging_conflict(name) from exc
 
     # -- removal -------------------------------------------------------------------------------------------------
 
-    def remove(self, name: str) -> None:
-        """Remove private part, note and record for good, the record last, so that an interruption can be resumed."""
+    def remove(self, name: str, transit_key: str | None = None) -> None:
+        """Remove a key for good, the record last, so that an interruption can be resumed.
+
+        `transit_key` is its name in Transit, when it has one there.
+        """
+        if transit_key is not None:
+            self.transit.delete(transit_key)
         for path in (self.layout.private(name), self.layout.note(name), self.layout.record(name)):
             self.vault.kv_delete_all(self.layout.mount, path)
 
@@ -275,6 +193,11 @@ class Store:
         """Who and when: from the note when it tells of the newest private version, else from the metadata alone."""
         private, (note, _) = self.private_metadata(name), self.note(name)
         newest = private.versions.get(private.current_version)
+        if note is not None and note.private_version is None:
+            return ConflictError(
+                f'a version of "{name}" was staged by {note.staged_by} at {note.staged_at}; the current key is untouched',
+                hint=f"look first, then repeat: vault-asc key show {name}",
+            )
         if note is not None and note.private_version == private.current_version:
             what = f"was staged by {note.staged_by} at {note.staged_at}"
         else:

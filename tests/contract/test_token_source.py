@@ -17,7 +17,8 @@ from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
-from vault_asc.store import State, Store, StoredRecord
+from vault_asc.record import State, StoredRecord
+from vault_asc.store import Store
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault import KvSecret, MissingVersionError
 

@@ -15,7 +15,8 @@ from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
-from vault_asc.store import Note, Record, Store
+from vault_asc.record import Note, Record
+from vault_asc.store import Store
 from vault_asc.tokens import Token
 
 READERS = 4

@@ -21,7 +21,8 @@ from vault_asc.clock import system_clock
 from vault_asc.errors import NotFoundError, TokenRequestError, VaultError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
-from vault_asc.store import Layout, State, Store
+from vault_asc.record import State
+from vault_asc.store import Layout, Store
 from vault_asc.vault import Vault
 
 

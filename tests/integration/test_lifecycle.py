@@ -19,7 +19,7 @@ from vault_asc.errors import (
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
-from vault_asc.store import State
+from vault_asc.record import State
 
 NOW = 1_780_000_000.0
 

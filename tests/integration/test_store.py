@@ -23,7 +23,8 @@ from vault_asc.errors import ConflictError, NotFoundError, VaultError
 from vault_asc.key.identity import identity
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
-from vault_asc.store import Note, Record, State, Store
+from vault_asc.record import Note, Record, State
+from vault_asc.store import Store
 from vault_asc.vault import LostAnswerError, MissingVersionError
 
 RECORD = Record(

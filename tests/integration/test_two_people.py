@@ -11,7 +11,7 @@ from tests.vaults import VaultUnderTest
 from vault_asc import policy
 from vault_asc.errors import NotFoundError, PermissionDeniedError, TokenRequestError
 from vault_asc.lifecycle import Lifecycle
-from vault_asc.store import State
+from vault_asc.record import State
 from vault_asc.vault import MissingVersionError
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vault_asc.lifecycle import Change
-    from vault_asc.store import Note, StoredRecord
+    from vault_asc.record import Note, StoredRecord
     from vault_asc.vault import KvMetadata, KvVersion
 
 HEADER: Final = ("NAME", "STATE", "CUSTODY", "KEY ID", "TYPE", "VERSION", "IMPORTED")
@@ -96,17 +96,18 @@ def version_facts(
     stored: "StoredRecord", private: "KvMetadata", note: "Note | None", now: float
 ) -> list[tuple[str, str]]:
     """One line per private version: what it is, and for what waits, how to go on; `now` in Unix seconds."""
-    current = stored.record.private_version
+    current = stored.record.private_version or 0
     lines = {
         number: f"{version.created_time}  {_described(stored, number, version, note, iso(now))}"
         for number, version in private.versions.items()
     }
-    lines.setdefault(current, "current, but gone (pruned, or removed with all versions): nothing can be minted")
+    if current:
+        lines.setdefault(current, "current, but gone (pruned, or removed with all versions): nothing can be minted")
     return [(f"version {number}", text) for number, text in sorted(lines.items())]
 
 
 def _described(stored: "StoredRecord", number: int, version: "KvVersion", note: "Note | None", now: str) -> str:
-    current = stored.record.private_version
+    current = stored.record.private_version or 0
     planned = not version.destroyed and version.deletion_time > now
     gone = "destroyed" if version.destroyed else f"{'to be ' if planned else ''}deleted {version.deletion_time}"
     if number == current and not version.readable:

@@ -25,7 +25,8 @@ from vault_asc.errors import ConfigError, PermissionDeniedError, VaultError
 if TYPE_CHECKING:
     from vault_asc.key.identity import Identity
     from vault_asc.key.private_key import PrivateKey
-    from vault_asc.store import Note, Store, StoredRecord
+    from vault_asc.record import Note, StoredRecord
+    from vault_asc.store import Store
 
 
 @click.group(no_args_is_help=False)
@@ -246,7 +247,7 @@ def enable(*, name: str, connection: Connection) -> None:
 
 
 def _switch(connection: Connection, name: str, state: str) -> None:
-    from vault_asc.store import State
+    from vault_asc.record import State
 
     change = connection.lifecycle("registrar").set_state(_name(name), State(state))
     tell(change, f'{state} "{name}"', f'"{name}" is {state} already')
@@ -278,7 +279,7 @@ def _name(name: str) -> str:
 
 def _read_or_problem(store: "Store", name: str) -> "StoredRecord | VaultError":
     """The record, or what is wrong with this one; what is wrong with all of them is raised."""
-    from vault_asc.store import BadRecordError
+    from vault_asc.record import BadRecordError
     from vault_asc.vault import InvalidTokenError, MissingVersionError
 
     try:

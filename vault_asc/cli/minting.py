@@ -93,7 +93,7 @@ def _formatted(token: "Token", form: str) -> str:
 
 def _still_good(out: Path, form: str, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
     """Whether the file is as a mint would leave it, with `least` seconds left, and of the key that is current."""
-    from vault_asc.store import State
+    from vault_asc.record import State
 
     if least > request.usable_life:
         raise ConfigError(

@@ -21,8 +21,10 @@ address = "https://vault.example:8200"   # VAULT_ADDR and BAO_ADDR beat it
 # ca_file = "/etc/vault-asc/ca.pem"
 
 [store]
-mount  = "secret"                        # a KV version 2 mount
-prefix = "asc"                           # or "asc/team-a"
+mount         = "secret"                 # a KV version 2 mount
+prefix        = "asc"                    # or "asc/team-a"
+custodies     = ["kv"]                   # what the shipped policies grant: ["transit"], or both while keys move
+transit_mount = "asc-transit"            # where keys of custody transit lie, a mount of Transit
 
 [agent]
 dir            = "/run/vault-asc"        # socket and tick files
@@ -32,6 +34,11 @@ tick           = "30s"                   # how often the Agent looks what is due
 
 [state]
 dir = "/var/lib/vault-asc"
+
+# Where a new key is tried before it is staged; left out it is Apple's own address.
+# [appstoreconnect]
+# api_url = "https://api.appstoreconnect.apple.com"
+# ca_file = "/etc/vault-asc/ca.pem"
 
 # A Nexla account. Its service key is read from Vault when it is needed; store it with
 #   vault kv put -mount=secret asc/nexla/default service_key=-      (paste it, then Ctrl-D)

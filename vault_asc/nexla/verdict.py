@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vault_asc.apple.answers import AGREEMENT, NOT_AUTHORIZED, ROLE
 from vault_asc.outcome import Outcome, Probe
 from vault_asc.secret import safe_text
 
@@ -38,9 +39,6 @@ class _Reading:
     odd: bool = False
 
 
-_AGREEMENT: Final = r"(?i)REQUIRED_AGREEMENTS_MISSING_OR_EXPIRED|agreement is missing or has expired|Access Unavailable"
-_ROLE: Final = r"(?i)\bFORBIDDEN_ERROR\b|does not allow this request|forbidden for security reasons"
-_APPLE_401: Final = r"(?i)\bNOT_AUTHORIZED\b|authentication credentials are missing or invalid|api-generating-tokens"
 # How a relay in between may put a 401 of Apple; looked for in the message alone, so that no ID is taken for a status.
 _SOME_401: Final = r"(?i)(?<![\w.:-])401(?![\w.:-])|\bunauthori[sz]ed\b|\bunauthenticated\b"
 
@@ -81,7 +79,7 @@ def worth_another_try(probe: Probe) -> bool:
 
 def speaks_of_session(status: int, body: str) -> bool:
     """Whether a 401 may be Nexla's own, for the session, so that a login may help: unless it shows Apple's words."""
-    return status == _UNAUTHORIZED and not any(re.search(mark, body) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+    return status == _UNAUTHORIZED and not any(re.search(mark, body) for mark in (AGREEMENT, ROLE, NOT_AUTHORIZED))
 
 
 def message_of(data: Any) -> str:
@@ -126,20 +124,20 @@ def _of_success(reading: _Reading) -> Probe:
 
 def _of_apple(reading: _Reading) -> Probe | None:
     """What Apple's own words prove; None when there are none."""
-    if re.search(_AGREEMENT, reading.text):
+    if re.search(AGREEMENT, reading.text):
         return Probe(
             Outcome.AGREEMENT,
             "an agreement of the App Store Connect account is missing or has expired; the Account Holder has to accept"
             " it, a new key does not help",
         )
-    if re.search(_ROLE, reading.text):
+    if re.search(ROLE, reading.text):
         return Probe(
             Outcome.LIVE,
             "apple accepts the token, but the key's role or the token's scope does not allow the test request",
         )
     if reading.own:
         return None
-    if re.search(_APPLE_401, reading.text) or re.search(_SOME_401, reading.message):
+    if re.search(NOT_AUTHORIZED, reading.text) or re.search(_SOME_401, reading.message):
         return _refused(reading)
     return None
 
@@ -202,7 +200,7 @@ def _of_object(status: int, data: dict[str, Any], text: str, level: int = 0) -> 
     strange = said is not None and not good and not waiting
     message = _words(data) or (word and not good and str(said)) or ""
     # A success may carry Apple's data in `output`, where any word can occur: only its message is looked at.
-    marked = any(re.search(mark, message) for mark in (_AGREEMENT, _ROLE, _APPLE_401))
+    marked = any(re.search(mark, message) for mark in (AGREEMENT, ROLE, NOT_AUTHORIZED))
     return _Reading(
         status if number is None or number in _OK else number,
         failed=complains or strange or marked,

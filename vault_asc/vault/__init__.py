@@ -3,6 +3,7 @@
     client   one connection: KV v2, policies, who am I
     kv       what KV version 2 holds
     transit  keys in Transit and signatures by them
+    wrapping what a wrapping token stands for, and taking it out
     errors   every error becomes one of ours that names path, capability and shipped policy
 
 Not here: what the secrets mean (`store`), which policies exist (`policy`), how HTTP behaves (`http`).
@@ -18,10 +19,12 @@ from vault_asc.vault.errors import (
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
 from vault_asc.vault.transit import Transit, TransitKey
+from vault_asc.vault.wrapping import WRAP, Wrapping, WrappingTokenError, look_up, unwrap
 
 __all__ = [
     "DEFAULT_MAX_VERSIONS",
     "NO_METADATA",
+    "WRAP",
     "Advice",
     "CheckAndSetError",
     "InvalidTokenError",
@@ -33,4 +36,8 @@ __all__ = [
     "Transit",
     "TransitKey",
     "Vault",
+    "Wrapping",
+    "WrappingTokenError",
+    "look_up",
+    "unwrap",
 ]

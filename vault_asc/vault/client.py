@@ -229,6 +229,13 @@ class Vault:
             except hvac_errors.InvalidPath:
                 return None
 
+    def policies(self) -> list[str]:
+        """Names of all ACL policies but root's, which has no text."""
+        where = "sys/policies/acl"
+        data = self.ask("LIST", where, "list")
+        with self.reading(where):
+            return sorted(name for name in data["keys"] if name != "root")
+
     def write_policy(self, name: str, text: str) -> None:
         """Create or replace an ACL policy."""
         where = f"sys/policies/acl/{name}"

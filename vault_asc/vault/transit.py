@@ -118,7 +118,9 @@ class Transit:
         self._write(f"{self.mount}/keys/{key}/config", {"min_encryption_version": version})
 
     def delete(self, key: str) -> None:
-        """Remove a key with all its versions, for good."""
+        """Remove a key with all its versions, for good. One that is gone already is no error."""
+        if self.find(key) is None:
+            return
         self._write(f"{self.mount}/keys/{key}/config", {"deletion_allowed": True})
         self.vault.ask("DELETE", f"{self.mount}/keys/{key}", "delete", writing=True)
 

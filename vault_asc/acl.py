@@ -1,0 +1,96 @@
+"""What an ACL policy, whoever wrote it, grants on one path. Pure; it errs on the side of "may grant".
+
+Vault has no call that says which policies grant a path, only what one token may do. So texts are read here, HCL and
+JSON, by Vault's published rules: an exact path wins, then the one whose first wildcard comes latest; `deny` beats the
+rest of its stanza. A path with a template (`{{...}}`) counts as matching whatever it may stand for.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+_STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_COMMENT: Final = rf"(?s)({_STRING})|#[^\n]*|//[^\n]*|/\*.*?\*/"
+_HEAD: Final = r'"([^"\n]+)"\s*[:=]?\s*\{'
+_CAPABILITIES: Final = r'"?capabilities"?\s*[:=]\s*\[([^\]]*)\]'
+_LEGACY: Final = r'"?policy"?\s*[:=]\s*"(\w+)"'
+_LEGACY_MEANING: Final = {
+    "deny": {"deny"},
+    "read": {"read", "list"},
+    "write": {"create", "read", "update", "delete", "list"},
+    "sudo": {"create", "read", "update", "delete", "list", "sudo"},
+}
+_NO_PATH: Final = {"path"}  # JSON's outermost key
+
+
+class Stanza(NamedTuple):
+    """One path of a policy and what is allowed there; None when that could not be read."""
+
+    path: str
+    capabilities: frozenset[str] | None
+
+
+def stanzas(text: str) -> list[Stanza]:
+    """All stanzas of a policy."""
+    plain = re.sub(_COMMENT, lambda found: found[1] or " ", text)
+    return [
+        Stanza(head[1], _capabilities(_body(plain, head.end())))
+        for head in re.finditer(_HEAD, plain)
+        if head[1] not in _NO_PATH and not head[1].endswith("_parameters")
+    ]
+
+
+def grants(text: str, path: str, capability: str) -> bool:
+    """Whether a policy allows `capability` on `path`, or may: what could not be read counts as allowed."""
+    matching = [stanza for stanza in stanzas(text) if _matches(stanza.path, path)]
+    templated = [stanza for stanza in matching if "{{" in stanza.path]
+    plain = sorted((s for s in matching if "{{" not in s.path), key=lambda s: _priority(s.path, path), reverse=True)
+    return any(_allows(stanza, capability) for stanza in [*plain[:1], *templated])
+
+
+def _allows(stanza: Stanza, capability: str) -> bool:
+    allowed = stanza.capabilities
+    return allowed is None or (capability in allowed and "deny" not in allowed)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return re.fullmatch("".join(_regex(pattern)), path) is not None
+
+
+def _regex(pattern: str) -> Iterator[str]:
+    body = pattern.removesuffix("*")
+    for number, segment in enumerate(body.split("/")):
+        yield "/" if number else ""
+        yield (
+            "[^/]+"
+            if segment == "+"
+            else "".join(
+                ".*" if part.startswith("{{") else re.escape(part) for part in re.split(r"(\{\{.*?\}\})", segment)
+            )
+        )
+    if body != pattern:
+        yield ".*"
+
+
+def _priority(pattern: str, path: str) -> tuple[bool, int, bool, int, int, str]:
+    """Vault's order of matching paths; the largest counts."""
+    wild = min((at for at in (pattern.find("+"), pattern.find("*")) if at >= 0), default=len(pattern))
+    return (pattern == path, wild, not pattern.endswith("*"), -pattern.count("+"), len(pattern), pattern)
+
+
+def _body(text: str, start: int) -> str:
+    """What stands between an opening brace, which ends before `start`, and its closing one."""
+    depth = 1
+    for found in re.finditer(rf"{_STRING}|[{{}}]", text[start:]):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth == 0:
+            return text[start : start + found.start()]
+    return text[start:]
+
+
+def _capabilities(body: str) -> frozenset[str] | None:
+    if found := re.search(_CAPABILITIES, body):
+        return frozenset(re.findall(r"\w+", found[1]))
+    if found := re.search(_LEGACY, body):
+        return frozenset(_LEGACY_MEANING.get(found[1], set())) or None
+    return None

@@ -1,0 +1,140 @@
+"""`key move`: from one custody to another, without a consumer noticing, and what has to be done before it is finished.
+
+The record is written last, as everywhere. A move to a stricter custody is not claimed before it is finished: until
+then the record says where a copy may still lie, and that minters of the old custody can still take.
+"""
+
+from dataclasses import dataclass
+
+from vault_asc import acl
+from vault_asc.custody import private_key_of
+from vault_asc.errors import NotFoundError, TokenRequestError
+from vault_asc.key.private_key import PrivateKey
+from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.names import Custody
+from vault_asc.placement import Place, same_key
+from vault_asc.record import StoredRecord
+from vault_asc.store import Store
+from vault_asc.vault import MissingVersionError
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a minter needs in one custody, besides the record."""
+
+    path: str
+    capability: str
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Moves of keys on one store."""
+
+    keeper: Lifecycle
+
+    @property
+    def store(self) -> Store:
+        """Where the keys lie."""
+        return self.keeper.store
+
+    def move(self, name: str, custody: Custody, key: PrivateKey | None = None, *, granted: bool = False) -> Change:
+        """Move the current version of a key. Repeated it completes, or changes nothing.
+
+        Args:
+            name: the key.
+            custody: where to.
+            key: its private part from a file; else the one in KV is used, which needs the right to read it.
+            granted: whether somebody has seen to it that all minters have the grant of the new custody; else the
+                policies in Vault are asked.
+        """
+        stored = self.store.read(name)
+        if stored.record.custody is custody:
+            return Change(stored, changed=False)
+        if key is not None:
+            same_key(stored, key)
+        if not granted:
+            self._require_grants(stored, custody)
+        place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
+        change = self.keeper.replace(
+            stored, stored.record._replace(custody=custody, moved_from=stored.record.custody, **place._asdict())
+        )
+        self.keeper.placement.let_sign(place)
+        return change
+
+    def _to_transit(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
+        place = self.keeper.placement.put_transit(stored.name, key or private_key_of(self.store, stored))
+        self.keeper.placement.let_sign(place)
+        return place._replace(private_version=stored.record.private_version)
+
+    def _to_kv(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
+        place = Place(stored.record.private_version, stored.record.transit_key)
+        if key is None:
+            try:
+                private_key_of(self.store, stored)  # minters will use it, so it has to be the right one
+            except MissingVersionError as gone:
+                raise NotFoundError(
+                    f'there is no escrow of the current version of "{stored.name}" in KV, nothing was changed',
+                    hint=f"give the .p8 file: vault-asc key move {stored.name} --custody kv --file FILE",
+                ) from gone
+            return place
+        placement = self.keeper.placement
+        cas = placement.check(stored.name, custody=Custody.KV, escrow=True, stored=stored)
+        put = placement.put(stored.name, key, stored.record.identity.key_id, custody=Custody.KV, cas=cas)
+        return place._replace(private_version=put.private_version)
+
+    def finish(self, name: str, *, remove_copy: bool = False) -> Change:
+        """Claim the custody that a key was moved to, provided that no policy grants the old place any more.
+
+        `remove_copy` also removes what lies there, for good, before the record says so.
+        """
+        stored = self.store.read(name)
+        record = stored.record
+        old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
+        grant = self._grant(stored, old)
+        if still := self._policies(grant):
+            raise TokenRequestError(
+                f'the move of "{name}" to custody {record.custody} is not finished: "{grant.capability}" on'
+                f' "{grant.path}" is still granted by {", ".join(still)}',
+                hint="take it out of these policies (vault-asc policy write ROLE --force --custody"
+                f" {record.custody} for the shipped ones), then repeat; minting goes on meanwhile",
+            )
+        left = record
+        if remove_copy and old is Custody.KV and record.private_version is not None:
+            self.store.vault.kv_delete_all(self.store.layout.mount, self.store.layout.private(name))
+            left = record._replace(private_version=None)
+        elif remove_copy and old is Custody.TRANSIT and record.transit_key is not None:
+            self.store.transit.delete(record.transit_key)
+            left = record._replace(transit_key=None)
+        left = left._replace(moved_from=None)
+        return Change(stored, changed=False) if left == record else self.keeper.replace(stored, left)
+
+    # -- grants --------------------------------------------------------------------------------------------------
+
+    def _require_grants(self, stored: StoredRecord, custody: Custody) -> None:
+        """Refuse a move after which a consumer could not mint: who may mint today has to be allowed to then."""
+        old, new = self._grant(stored, stored.record.custody), self._grant(stored, custody)
+        ready = self._policies(new)
+        losing = [name for name in self._policies(old) if name not in ready]
+        if ready and not losing:
+            return
+        who = f"policies grant the one and not the other: {', '.join(losing)}" if losing else "no policy grants it"
+        raise TokenRequestError(
+            f'minters of "{stored.name}" in custody {custody} need "{new.capability}" on "{new.path}", and {who};'
+            " nothing was changed",
+            hint=f"vault-asc policy write minter --key {stored.name} --custody {stored.record.custody}"
+            f" --custody {custody} (agent and other policies likewise); --granted moves without looking",
+        )
+
+    def _grant(self, stored: StoredRecord, custody: Custody) -> Grant:
+        layout = self.store.layout
+        if custody is Custody.KV:
+            return Grant(f"{layout.mount}/data/{layout.private(stored.name)}", "read")
+        where = stored.record.transit_key or layout.transit(stored.name)
+        return Grant(f"{layout.transit_mount}/sign/{where}", "update")
+
+    def _policies(self, grant: Grant) -> list[str]:
+        """Names of the policies in Vault that have this grant."""
+        vault = self.store.vault
+        return [
+            name for name in vault.policies() if acl.grants(vault.read_policy(name) or "", grant.path, grant.capability)
+        ]
