@@ -1,7 +1,7 @@
 # auditor: sees everything that is no secret.
 #
 # Who:    security, and whoever has to find out who minted a token.
-# Grants: records, notes and all metadata; policies; hashes for a search in the audit log; whose a token or entity is.
+# Grants: records, notes and all metadata; in custody transit, what Transit says of keys; policies; hashes for a search in the audit log; whose a token or entity is.
 # Why so: nothing here leads to a private part: the one path of theirs is metadata. The hash of a value that one has
 #         (audit-hash) finds it in the log without showing anybody else's. Looking up an accessor does not give its
 #         token, and revoking is another role's.
@@ -35,6 +35,16 @@ path "${mount}/metadata/${prefix}/staged/" {
 }
 
 path "${mount}/metadata/${prefix}/staged/+" {
+  capabilities = ["read"]
+}
+
+# custody transit: names, and public keys and settings: whether a key is exportable is seen here.
+path "${transit_mount}/keys/" {
+  capabilities = ["list"]
+}
+
+# custody transit: of each key; in this form the path covers nothing below it.
+path "${transit_mount}/keys/+" {
   capabilities = ["read"]
 }
 

@@ -1,7 +1,8 @@
 # break-glass: removes one key, or versions of it, for good.
 #
 # Who:    nobody in daily work. Issue it for one key, with a short life, to a second pair of eyes.
-# Grants: delete, undelete and destroy of versions, and removal of the whole secret, for record, note and private part.
+# Grants: delete, undelete and destroy of versions, and removal of the whole secret, for record, note and private part;
+#         in custody transit, removal of the key with all versions.
 # Why so: destroying cannot be undone and stops every consumer, so it is in no other policy. The record is readable,
 #         because an enabled key is not destroyed; the private part is not.
 
@@ -55,6 +56,19 @@ path "${mount}/destroy/${prefix}/private/${key}" {
 
 path "${mount}/destroy/${prefix}/staged/${key}" {
   capabilities = ["update"]
+}
+
+# custody transit: whether it is there, and removal, with all versions.
+path "${transit_mount}/keys/${transit_key}" {
+  capabilities = ["read", "delete"]
+}
+
+# custody transit: a key is only removed after it was said that it may be. No other setting.
+path "${transit_mount}/keys/${transit_key}/config" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "deletion_allowed" = []
+  }
 }
 
 # What every shipped policy has, so that its tokens need no default policy: know and renew oneself, ask what is allowed.

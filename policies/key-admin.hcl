@@ -1,17 +1,26 @@
 # key-admin: brings keys in and stages their successors, and cannot read one back.
 #
 # Who:    the people or the pipeline that get .p8 files from App Store Connect.
-# Grants: write of private parts and of the notes about staged ones; read of records, notes and version numbers.
+# Grants: write of private parts and of the notes about staged ones; read of records, notes and version numbers; in
+#         custody transit, import of keys and of further versions, and read of what Transit says of a key.
 # Why so: create and update without read makes the private part write-only. The number of the version that a
 #         check-and-set write builds on comes from the metadata, which hold no values. The record is not writable
 #         here: what a key admin writes is staged, and counts only once a registrar has promoted it, so that nobody can
-#         swap a key alone. `key import` and `key rotate` do both steps and need both policies.
+#         swap a key alone. `key import` and `key rotate` do both steps and need both policies. Private parts are
+#         written in custody transit too, as escrow. Imports take a wrapped key and nothing beside it, so that none can
+#         be made exportable, and there is no path to the settings of a key, to export or to backup.
 # Not so: a key admin cannot swap a key, but can stop it. Vault keeps a limited number of versions, 10 by default, and
 #         whoever may write can prune: that many further writes push the current private version out, and from then on
 #         every mint from that key fails. No policy of Vault forbids that. Make it harder and easier to see: raise the
 #         number (vault write ${mount}/config max_versions=100), which is not writable here, and watch the audit log.
+#         Names in Transit have no folders, and a "+" stands for a whole segment, never for a part of one. So without
+#         --key this spans all keys of the Transit mount, of every prefix: it can add versions to another team's key,
+#         which no mint uses before that team's registrar promotes them, and take a name before its team does. Teams
+#         with key admins of their own get a Transit mount of their own (store.transit_mount).
+# Adding: of two paths that fit, Vault takes the more exact one alone. A token that also has minter or break-glass of a
+#         key needs this policy with --key of that key: then the paths are equal, and what they grant adds up.
 
-path "${mount}/data/${prefix}/private/+" {
+path "${mount}/data/${prefix}/private/${keys}" {
   capabilities = ["create", "update"]
 }
 
@@ -19,19 +28,19 @@ path "${mount}/metadata/${prefix}/private/" {
   capabilities = ["list"]
 }
 
-path "${mount}/metadata/${prefix}/private/+" {
+path "${mount}/metadata/${prefix}/private/${keys}" {
   capabilities = ["read"]
 }
 
-path "${mount}/data/${prefix}/staged/+" {
+path "${mount}/data/${prefix}/staged/${keys}" {
   capabilities = ["create", "read", "update"]
 }
 
-path "${mount}/metadata/${prefix}/staged/+" {
+path "${mount}/metadata/${prefix}/staged/${keys}" {
   capabilities = ["read"]
 }
 
-path "${mount}/data/${prefix}/keys/+" {
+path "${mount}/data/${prefix}/keys/${keys}" {
   capabilities = ["read"]
 }
 
@@ -39,7 +48,37 @@ path "${mount}/metadata/${prefix}/keys/" {
   capabilities = ["list"]
 }
 
-path "${mount}/metadata/${prefix}/keys/+" {
+path "${mount}/metadata/${prefix}/keys/${keys}" {
+  capabilities = ["read"]
+}
+
+# custody transit: the public key that a private key is wrapped with.
+path "${transit_mount}/wrapping_key" {
+  capabilities = ["read"]
+}
+
+# custody transit: a first version. Only these three: "exportable", "allow_plaintext_backup", "allow_rotation" and what
+# else there may be cannot be sent, with no value. Vault asks for "update", also for what it creates here.
+path "${transit_mount}/keys/${transit_keys}/import" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "ciphertext"    = []
+    "hash_function" = ["SHA256"]
+    "type"          = ["ecdsa-p256"]
+  }
+}
+
+# custody transit: a further version. Without "version" and "public_key", which change one that is there.
+path "${transit_mount}/keys/${transit_keys}/import_version" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "ciphertext"    = []
+    "hash_function" = ["SHA256"]
+  }
+}
+
+# custody transit: public keys and version numbers, to compare after an import.
+path "${transit_mount}/keys/${transit_keys}" {
   capabilities = ["read"]
 }
 

@@ -1,16 +1,19 @@
-# registrar: decides which staged key counts: promotes, rolls back, disables and enables.
+# registrar: decides which staged key counts: promotes, rolls back, retires, disables and enables.
 #
 # Who:    somebody else than the key admin, who compares the fingerprint with the one that was told on another way.
-# Grants: write of records; read of records, notes and version numbers. No private part, neither read nor written.
+# Grants: write of records; read of records, notes and version numbers; in custody transit, which is the oldest version
+#         that signs. No private part, neither read nor written.
 # Why so: the record pins key ID and fingerprint, and every mint compares them. As long as key admin and registrar
 #         are two, neither can bring a foreign key into use. The metadata of records are not writable here, so nobody
 #         can lower the number of kept versions.
 # Not so: a registrar can stop a key, by disabling it or by writing what is no record, and can cut the history that a
 #         rollback reads: Vault keeps a limited number of versions, 10 by default, and further writes prune the oldest.
 #         Check-and-set is what vault-asc does, Vault does not ask for it. Raise the number (vault write
-#         ${mount}/config max_versions=100) and watch the audit log.
+#         ${mount}/config max_versions=100) and watch the audit log. In Transit a registrar can retire versions of every
+#         key of the mount, as names there have no folders: see key-admin.
+# Adding: beside minter or break-glass of a key, this policy has to be that of the same key (--key): see key-admin.
 
-path "${mount}/data/${prefix}/keys/+" {
+path "${mount}/data/${prefix}/keys/${keys}" {
   capabilities = ["create", "read", "update"]
 }
 
@@ -18,15 +21,15 @@ path "${mount}/metadata/${prefix}/keys/" {
   capabilities = ["list"]
 }
 
-path "${mount}/metadata/${prefix}/keys/+" {
+path "${mount}/metadata/${prefix}/keys/${keys}" {
   capabilities = ["read"]
 }
 
-path "${mount}/data/${prefix}/staged/+" {
+path "${mount}/data/${prefix}/staged/${keys}" {
   capabilities = ["read"]
 }
 
-path "${mount}/metadata/${prefix}/staged/+" {
+path "${mount}/metadata/${prefix}/staged/${keys}" {
   capabilities = ["read"]
 }
 
@@ -34,8 +37,22 @@ path "${mount}/metadata/${prefix}/private/" {
   capabilities = ["list"]
 }
 
-path "${mount}/metadata/${prefix}/private/+" {
+path "${mount}/metadata/${prefix}/private/${keys}" {
   capabilities = ["read"]
+}
+
+# custody transit: public keys and version numbers, to compare before a promotion.
+path "${transit_mount}/keys/${transit_keys}" {
+  capabilities = ["read"]
+}
+
+# custody transit: retire versions and bring them back. No other setting: one of them makes a key exportable. Nothing is
+# "required", because Vault adds that up over all policies of a token that have the same path.
+path "${transit_mount}/keys/${transit_keys}/config" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "min_encryption_version" = []
+  }
 }
 
 # What every shipped policy has, so that its tokens need no default policy: know and renew oneself, ask what is allowed.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.vaults import LAB, Choice, VaultUnderTest, wait_for_kv
-from vault_asc.errors import VaultAscError, VaultError
+from vault_asc.errors import NotFoundError, VaultAscError, VaultError
 from vault_asc.lab.bao import call
 from vault_asc.secret import Secret
 
@@ -88,6 +88,28 @@ def kv_mount(vault: VaultUnderTest, root: Root) -> Iterator[str]:
     wait_for_kv(vault, mount)
     yield mount
     root("DELETE", f"sys/mounts/{mount}")
+
+
+@pytest.fixture(scope="session")
+def _transit(root: Root) -> Iterator[str]:
+    mount = f"transit-{secrets.token_hex(4)}"
+    root("POST", f"sys/mounts/{mount}", {"type": "transit"})
+    yield mount
+    root("DELETE", f"sys/mounts/{mount}")
+
+
+@pytest.fixture
+def transit_mount(_transit: str, root: Root) -> Iterator[str]:
+    """The path of a Transit mount without keys.
+
+    One mount is emptied after each test, because the first import into a new one has the server make an RSA key, for
+    more than a second.
+    """
+    yield _transit
+    with contextlib.suppress(NotFoundError):  # no keys
+        for name in root("LIST", f"{_transit}/keys")["data"]["keys"]:
+            root("POST", f"{_transit}/keys/{name}/config", {"deletion_allowed": True})
+            root("DELETE", f"{_transit}/keys/{name}")
 
 
 @pytest.fixture

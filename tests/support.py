@@ -20,6 +20,7 @@ from vault_asc.clock import Clock, system_clock
 from vault_asc.custody import KeyTokenSource, Minted
 from vault_asc.key.identity import Identity, identity
 from vault_asc.key.private_key import PrivateKey, parse_private_key
+from vault_asc.lab.server import TRANSIT_MOUNT
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.secret import Secret
 from vault_asc.store import Layout, Store
@@ -69,9 +70,10 @@ def lifecycle_on(
     address: str | None = None,
     advice: Advice | None = None,
     clock: Clock = system_clock,
+    transit_mount: str = TRANSIT_MOUNT,
 ) -> Iterator[Lifecycle]:
     with connected(server, token, address=address, advice=advice) as vault:
-        yield Lifecycle(Store(vault, Layout(mount, PREFIX)), clock)
+        yield Lifecycle(Store(vault, Layout(mount, PREFIX, transit_mount)), clock)
 
 
 def mint(store: Store, name: str = NAME, request: TokenRequest | None = None) -> Minted:

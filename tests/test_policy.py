@@ -11,20 +11,42 @@ from hypothesis import strategies as st
 
 from vault_asc import policy
 from vault_asc.errors import ConfigError
-from vault_asc.names import check_name, check_path
+from vault_asc.names import Custody, check_name, check_path, transit_key
+from vault_asc.policy import shipped
+from vault_asc.policy.stanzas import STANZA
 
 FOLDER: Final = Path(__file__).parents[1] / "policies"
 VALUES: Final = {"key": "prod", "nexla_mount": "secret", "nexla_path": "asc/nexla/default"}
 PREFIXES: Final = ("asc", "asc/team-a")
+BOTH: Final = tuple(Custody)
+DEPLOYMENTS: Final = ((Custody.KV,), (Custody.TRANSIT,), BOTH)
 
 # The only places where `+` may stand, always as the last segment: any key of this store, or any one object of Vault.
 WIDE_SYSTEM_PATHS: Final = {"sys/policies/acl/+", "sys/audit-hash/+", "identity/entity/id/+"}
 WIDE_ROLES: Final = {"key-admin", "registrar", "auditor", "team"}
+NARROWED: Final = [name for name, shipped_policy in policy.SHIPPED.items() if shipped_policy.optional]
+
+# What may follow the name of a key in Transit, and for whom.
+BELOW_A_KEY: Final = {"import": "key-admin", "import_version": "key-admin", "config": "registrar"}
+JWS_ONLY: Final = {
+    "input": [],
+    "marshaling_algorithm": ["jws"],
+    "hash_algorithm": ["sha2-256"],
+    "key_version": [],
+}
+IMPORT_VERSION: Final = {"ciphertext": [], "hash_function": ["SHA256"]}
 
 
-def render(name: str, prefix: str = "asc", mount: str = "secret") -> str:
+def render(
+    name: str,
+    prefix: str = "asc",
+    mount: str = "secret",
+    custodies: tuple[Custody, ...] = (Custody.KV,),
+    key: str | None = None,
+) -> str:
     needs = policy.SHIPPED[name].parameters
-    return policy.render(name, mount=mount, prefix=prefix, **{what: VALUES[what] for what in needs})
+    values = {what: VALUES[what] for what in needs} | ({"key": key} if key else {})
+    return policy.render(name, mount=mount, prefix=prefix, custodies=custodies, **values)
 
 
 def fits(name: str, prefix: str) -> bool:
@@ -39,14 +61,40 @@ def parsed(text: str) -> dict[str, set[str]]:
         for path, body in stanza.items():
             plain = path.strip('"')
             assert plain not in stanzas, f"{plain} is there twice"
-            assert {name for name in body if not name.startswith("__")} == {"capabilities"}
+            limits = {"required_parameters", "allowed_parameters"}
+            assert {name for name in body if not name.startswith("__")} - limits == {"capabilities"}
             stanzas[plain] = {word.strip('"') for word in body["capabilities"]}
     return stanzas
 
 
+def limits(text: str) -> dict[str, tuple[dict[str, list[str]], list[str]]]:
+    """Allowed values of each parameter, and required parameters, of the paths that have any."""
+    found = {}
+    for stanza in hcl2.loads(text)["path"]:
+        for path, body in stanza.items():
+            if "allowed_parameters" in body or "required_parameters" in body:
+                allowed = {
+                    name.strip('"'): [value.strip('"') for value in values]
+                    for name, values in body.get("allowed_parameters", {}).items()
+                    if not name.startswith("__")
+                }
+                found[path.strip('"')] = (allowed, [name.strip('"') for name in body.get("required_parameters", [])])
+    return found
+
+
 def all_texts() -> list[tuple[str, str]]:
-    texts = [(name, render(name, prefix)) for name in policy.SHIPPED for prefix in PREFIXES if fits(name, prefix)]
-    return [*texts, ("agent", policy.agent(["a", "b"], [("secret", "asc/nexla/x")], mount="secret", prefix="asc"))]
+    texts = [
+        (name, render(name, prefix, custodies=custodies))
+        for name in policy.SHIPPED
+        for prefix in PREFIXES
+        for custodies in DEPLOYMENTS
+        if fits(name, prefix)
+    ]
+    service_keys = [("secret", "asc/nexla/x")]
+    for custodies in DEPLOYMENTS:
+        text = policy.agent(["a", "b"], service_keys, mount="secret", prefix="asc", custodies=custodies)
+        texts.append(("agent", text))
+    return texts
 
 
 def flags(text: str, name: str) -> list[str]:
@@ -56,8 +104,15 @@ def flags(text: str, name: str) -> list[str]:
         segments = path.split("/")
         if "*" in path:
             found.append(f"{path}: glob")
-        if "+" in segments[:-1] or any("+" in segment and segment != "+" for segment in segments):
+        if any("+" in segment and segment != "+" for segment in segments):
+            found.append(f"{path}: + inside a segment, where it is no wildcard")
+        above_settings = segments[-1] in BELOW_A_KEY and segments[1:-1] == ["keys", "+"]
+        if "+" in segments[:-1] and not (above_settings and BELOW_A_KEY[segments[-1]] == name):
             found.append(f"{path}: + elsewhere than as the last segment")
+        if segments[1:2] and segments[1] in {"export", "backup", "restore", "byok-export", "encrypt", "hmac"}:
+            found.append(f"{path}: leads to a key, or to another use of it")
+        if segments[1:2] == ["sign"] and len(segments) > 3:
+            found.append(f"{path}: a hash in the path")
         if segments[-1] == "+" and path not in WIDE_SYSTEM_PATHS and name not in WIDE_ROLES:
             found.append(f"{path}: every key, in a policy for one")
         if segments[-1] == "+" and segments[0] in {"sys", "auth", "identity"} and path not in WIDE_SYSTEM_PATHS:
@@ -67,6 +122,8 @@ def flags(text: str, name: str) -> list[str]:
         if "delete" in capabilities and name != "break-glass":
             found.append(f"{path}: deletes")
         found += [f"{path}: {word}" for word in capabilities & {"sudo", "deny", "patch", "root"}]
+        if re.fullmatch(r"asc-transit/(sign/.*|keys/.*/.*)", path) and not limits(text).get(path, ({}, []))[0]:
+            found.append(f"{path}: any parameters")
     return found
 
 
@@ -93,6 +150,14 @@ def test_policy_is_hcl_without_a_flag_and_with_all_that_a_token_needs(name: str,
         'path "sys/audit" { capabilities = ["read", "sudo"] }',
         'path "secret/data/asc/keys/prod" { capabilities = ["deny"] }',
         'path "auth/token/roles/+" { capabilities = ["read"] }',
+        'path "asc-transit/keys/*" { capabilities = ["read"] }',
+        'path "asc-transit/sign/asc.+" { capabilities = ["update"] }',
+        'path "asc-transit/sign/asc.prod" { capabilities = ["update"] }',
+        'path "asc-transit/sign/asc.prod/sha2-512" { capabilities = ["update"] allowed_parameters = { "input" = [] } }',
+        'path "asc-transit/keys/+/config" { capabilities = ["update"] allowed_parameters = { "exportable" = [] } }',
+        'path "asc-transit/keys/asc.prod/config" { capabilities = ["update"] }',
+        'path "asc-transit/export/signing-key/asc.prod" { capabilities = ["read"] }',
+        'path "asc-transit/backup/asc.prod" { capabilities = ["read"] }',
     ],
 )
 def test_linter_sees_what_is_too_broad(stanza: str) -> None:
@@ -108,13 +173,96 @@ def test_only_the_promised_roles_touch_private_parts(name: str) -> None:
     assert private == expected.get(name, set())
 
 
+@pytest.mark.parametrize("name", policy.SHIPPED)
+def test_what_each_custody_adds(name: str) -> None:
+    tm, prod = "asc-transit", "asc-transit/keys/asc.prod"
+    imports = {
+        f"{tm}/wrapping_key": {"read"},
+        f"{tm}/keys/+": {"read"},
+        f"{tm}/keys/+/import": {"update"},
+        f"{tm}/keys/+/import_version": {"update"},
+    }
+    transit: dict[str, dict[str, set[str]]] = {
+        "minter": {f"{tm}/sign/asc.prod": {"update"}},
+        "key-admin": imports,
+        "registrar": {f"{tm}/keys/+": {"read"}, f"{tm}/keys/+/config": {"update"}},
+        "auditor": {f"{tm}/keys/": {"list"}, f"{tm}/keys/+": {"read"}},
+        "break-glass": {prod: {"read", "delete"}, f"{prod}/config": {"update"}},
+    }
+    kv = {
+        "minter": {"secret/data/asc/private/prod": {"read"}},
+        "team": {"secret/data/asc/{{identity.entity.metadata.team}}/private/+": {"read"}},
+    }
+    in_kv, in_transit, in_both = (parsed(render(name, custodies=custodies)) for custodies in DEPLOYMENTS)
+    common = {path: words for path, words in in_kv.items() if in_transit.get(path) == words}
+    assert {path: words for path, words in in_kv.items() if path not in common} == kv.get(name, {})
+    assert {path: words for path, words in in_transit.items() if path not in common} == transit.get(name, {})
+    assert in_both == in_kv | in_transit
+
+
+def test_limits_of_parameters_are_these() -> None:
+    assert limits(render("minter", custodies=BOTH)) == {"asc-transit/sign/asc.prod": (JWS_ONLY, [*JWS_ONLY])}
+    assert limits(render("key-admin", custodies=BOTH)) == {
+        "asc-transit/keys/+/import": (IMPORT_VERSION | {"type": ["ecdsa-p256"]}, []),
+        "asc-transit/keys/+/import_version": (IMPORT_VERSION, []),
+    }
+    assert limits(render("registrar", custodies=BOTH)) == {
+        "asc-transit/keys/+/config": ({"min_encryption_version": []}, [])
+    }
+    assert limits(render("break-glass", custodies=BOTH)) == {
+        "asc-transit/keys/asc.prod/config": ({"deletion_allowed": []}, [])
+    }
+    for name in ("publisher", "auditor", "team"):
+        assert not limits(render(name, custodies=BOTH))
+
+
+@pytest.mark.parametrize("name", NARROWED)
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_admin_of_one_key_has_the_same_for_that_key_alone(name: str, prefix: str) -> None:
+    wide = render(name, prefix, custodies=BOTH)
+    narrow = parsed(render(name, prefix, custodies=BOTH, key="prod"))
+    in_transit = transit_key(prefix, "prod")
+    expected = {
+        path.replace("asc-transit/keys/+", f"asc-transit/keys/{in_transit}").replace("/+", "/prod"): words
+        for path, words in parsed(wide).items()
+    }
+    assert narrow == expected
+    assert policy.policy_name(name, prefix=prefix, key="prod") == f"{prefix.replace('/', '-')}-{name}-prod"
+
+
+def test_a_prefix_without_a_name_in_transit_is_refused_for_that_custody_alone() -> None:
+    assert "x.y" in render("minter", "x.y")
+    with pytest.raises(ConfigError, match="has a dot"):
+        render("minter", "x.y", custodies=(Custody.TRANSIT,))
+
+
+def test_the_transit_mount_is_checked() -> None:
+    text = policy.render("auditor", mount="secret", prefix="asc", transit_mount="a/b", custodies=BOTH)
+    assert 'path "a/b/keys/+"' in text
+    with pytest.raises(ConfigError, match="Transit mount"):
+        policy.render("auditor", mount="secret", prefix="asc", transit_mount="a*", custodies=BOTH)
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.hcl")), ids=lambda path: path.stem)
+def test_each_file_is_a_head_and_stanzas_between_empty_lines(file: Path) -> None:
+    head, *blocks = file.read_text(encoding="utf-8").split("\n\n")
+    assert all(line.startswith("#") for line in head.splitlines())
+    for block in blocks:
+        assert re.fullmatch(STANZA, block.rstrip("\n") + "\n"), block
+        marked = re.match(r"# custody (\w+)", block)
+        assert ("${transit_mount}" in block) == (marked is not None and marked[1] == Custody.TRANSIT), block
+        assert block.count("custody") == len(re.findall(r"\A# custody (?:kv|transit): ", block)), block
+
+
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.hcl")), ids=lambda path: path.stem)
 def test_each_file_is_hcl_as_it_stands_and_says_for_whom(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert parsed(text)
     placeholders = set(re.findall(r"\$\{(\w+)\}", text))
-    assert placeholders <= {"mount", "prefix", *policy.SHIPPED[file.stem].parameters}
-    assert placeholders >= set(policy.SHIPPED[file.stem].parameters)
+    needs = set(policy.SHIPPED[file.stem].parameters)
+    assert placeholders - {"transit_mount", "transit_key", "transit_keys"} <= {"mount", "prefix", "keys", *needs}
+    assert placeholders >= needs
+    assert ({"keys", "transit_keys"} <= placeholders) == bool(policy.SHIPPED[file.stem].optional)
     head = text.partition("\npath ")[0]
     assert head.startswith(f"# {file.stem}: ")
     assert all(word in head for word in ("\n# Who:", "\n# Grants:", "\n# Why so:"))
@@ -182,10 +330,14 @@ def test_missing_and_superfluous_values_are_named() -> None:
     assert "key-admin" in unknown.value.hint
 
 
-def test_agent_is_the_union_of_its_minters_and_publishers() -> None:
+@pytest.mark.parametrize("custodies", DEPLOYMENTS)
+def test_agent_is_the_union_of_its_minters_and_publishers(custodies: tuple[Custody, ...]) -> None:
     keys, service_keys = ["b", "a", "b"], [("kv", "team/nexla"), ("secret", "asc/nexla/x")]
-    text = policy.agent(keys, service_keys, mount="secret", prefix="asc")
-    parts = [policy.render("minter", mount="secret", prefix="asc", key=key) for key in keys]
+    text = policy.agent(keys, service_keys, mount="secret", prefix="asc", transit_mount="tr", custodies=custodies)
+    parts = [
+        policy.render("minter", mount="secret", prefix="asc", key=key, transit_mount="tr", custodies=custodies)
+        for key in keys
+    ]
     for nexla_mount, nexla_path in service_keys:
         parts.append(
             policy.render("publisher", mount="secret", prefix="asc", nexla_mount=nexla_mount, nexla_path=nexla_path)
@@ -194,6 +346,7 @@ def test_agent_is_the_union_of_its_minters_and_publishers() -> None:
     for part in parts:
         union |= parsed(part)
     assert parsed(text) == union
+    assert limits(text) == {path: limit for part in parts for path, limit in limits(part).items()}
     assert text.count("What every shipped policy has") == 1
     assert [rule.path for rule in policy.rules(text)][-3:] == list(policy.SELF_PATHS)
 
@@ -233,18 +386,19 @@ def test_no_two_policies_have_the_same_name() -> None:
         "asc/x-minter-y",
     ]
     prefixes += ["asc/key", "asc/break", "asc/key-admin", "asc/break-glass"]
-    keys = ["prod", "auditor", "y-auditor", "team", "key-admin", "admin", "glass-prod"]
+    prefixes += ["asc/registrar", "asc/x-registrar-y", "asc/x-key-admin", "asc/x-key"]
+    keys = ["prod", "auditor", "y-auditor", "team", "key-admin", "admin", "glass-prod", "registrar", "x-registrar"]
     names: list[str] = []
     for mount in ("secret", "secret2"):
         for prefix in prefixes:
-            for name, shipped in policy.SHIPPED.items():
+            for name, one in policy.SHIPPED.items():
                 if not fits(name, prefix):
                     continue
-                if shipped.parameters == ("key",):
+                if one.keyed:
                     names += [policy.policy_name(name, mount=mount, prefix=prefix, key=key) for key in keys]
-                elif not shipped.parameters:
+                if not one.parameters:
                     names.append(policy.policy_name(name, mount=mount, prefix=prefix))
-                else:
+                elif not one.keyed:
                     for path in (f"{prefix}/nexla/prod", "nexla/prod", f"{prefix}/nexla/Prod"):
                         names += [
                             policy.policy_name(name, mount=mount, prefix=prefix, nexla_mount=m, nexla_path=path)
@@ -257,20 +411,20 @@ def test_no_two_policies_have_the_same_name() -> None:
 def test_texts_are_found_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = tmp_path / "vault_asc"
     shutil.copytree(FOLDER, installed / "policies")
-    monkeypatch.setattr(policy, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(shipped, "files", lambda package: tmp_path / package)
     (installed / "policies" / "minter.hcl").write_text("# from the wheel\n", encoding="utf-8")
-    policy._text.cache_clear()
+    shipped.text_of.cache_clear()
     assert render("minter") == "# from the wheel\n"
-    policy._text.cache_clear()
+    shipped.text_of.cache_clear()
 
 
 def test_missing_text_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "files", lambda package: tmp_path / package)
-    monkeypatch.setattr(policy, "__file__", str(tmp_path / "vault_asc" / "policy.py"))
-    policy._text.cache_clear()
+    monkeypatch.setattr(shipped, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "vault_asc" / "policy" / "shipped.py"))
+    shipped.text_of.cache_clear()
     with pytest.raises(ConfigError, match='text of policy "minter" is missing'):
         render("minter")
-    policy._text.cache_clear()
+    shipped.text_of.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -283,16 +437,29 @@ def test_missing_text_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ('path "secret/x/*"\n{\n}\npath "a" {}', ["a", "secret/x/*"]),
         ('{"path": {"secret/x": {"capabilities": ["read"]}}}', ["secret/x"]),
         ('path "auth/token/lookup-self" { capabilities = ["read"] }', []),
+        (
+            '{"path": {"t/sign/x": {"capabilities": ["update"], "allowed_parameters": {"input": []}}}}',
+            ["t/sign/x"],
+        ),
+        ('path "t/sign/x" {\n  allowed_parameters = {\n    "input" = []\n  }\n}', ["t/sign/x"]),
     ],
 )
 def test_what_a_write_would_take_away(old: str, lost: list[str]) -> None:
     assert policy.lost_paths(old, policy.render("auditor", mount="secret", prefix="asc")) == lost
 
 
-@pytest.mark.parametrize("name", [name for name, shipped in policy.SHIPPED.items() if not shipped.parameters])
+@pytest.mark.parametrize("name", policy.SHIPPED)
 def test_a_policy_takes_nothing_away_from_itself(name: str) -> None:
-    text = policy.render(name, mount="secret", prefix="asc")
-    assert policy.lost_paths(text, text) == []
+    for custodies in DEPLOYMENTS:
+        text = render(name, custodies=custodies)
+        assert policy.lost_paths(text, text) == []
+        assert policy.lost_paths(text, render(name, custodies=BOTH)) == []
+
+
+def test_a_custody_taken_away_is_told() -> None:
+    both = render("minter", custodies=BOTH)
+    assert policy.lost_paths(both, render("minter", custodies=(Custody.TRANSIT,))) == ["secret/data/asc/private/prod"]
+    assert policy.lost_paths(both, render("minter", custodies=(Custody.KV,))) == ["asc-transit/sign/asc.prod"]
 
 
 @pytest.mark.parametrize(("prefix", "above"), [("asc/team-a", "asc"), ("a/b/c", "a/b")])

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vault_asc.errors import VaultError
 from vault_asc.lab.bao import call
-from vault_asc.lab.server import BaoServer
+from vault_asc.lab.server import KV_MOUNT, TRANSIT_MOUNT, BaoServer
 from vault_asc.names import check_address
 from vault_asc.secret import Secret, safe_text
 
@@ -119,7 +119,7 @@ def _prepared(image: str) -> Any:
 
 
 def _set_up(address: str, container: Any) -> Secret:
-    """Initialise and unseal the server, mount KV v2 at `secret/`; the root token."""
+    """Initialise and unseal the server, mount KV v2 at `secret/` and Transit at `asc-transit/`; the root token."""
     try:
         _eventually(lambda: call(address, "GET", "sys/init"), _START_TIMEOUT)
     except VaultError as exc:
@@ -129,8 +129,10 @@ def _set_up(address: str, container: Any) -> Secret:
     call(address, "PUT", "sys/unseal", {"key": made["keys_base64"][0]})
     _eventually(lambda: call(address, "GET", "sys/health"), _START_TIMEOUT)  # an error until it is active
     server = VaultUnderTest(address, Secret(made["root_token"]))
-    call(address, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, token=server.root_token)
-    wait_for_kv(server, "secret")
+    engines = {KV_MOUNT: {"type": "kv", "options": {"version": "2"}}, TRANSIT_MOUNT: {"type": "transit"}}
+    for mount, settings in engines.items():
+        call(address, "POST", f"sys/mounts/{mount}", settings, token=server.root_token)
+    wait_for_kv(server, KV_MOUNT)
     return server.root_token
 
 

@@ -1,17 +1,18 @@
 """What an ACL policy, whoever wrote it, grants on one path. Pure; it errs on the side of "may grant".
 
 Vault has no call that says which policies grant a path, only what one token may do. So texts are read here, HCL and
-JSON, by Vault's published rules: an exact path wins, then the one whose first wildcard comes latest; `deny` beats the
-rest of its stanza. A path with a template (`{{...}}`) counts as matching whatever it may stand for.
+JSON, by Vault's published rules: an exact path wins, then the one whose first wildcard comes latest; stanzas of one path
+add up, and `deny` beats the rest. A path with a template (`{{...}}`) counts as matching whatever it may stand for.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _COMMENT: Final = rf"(?s)({_STRING})|#[^\n]*|//[^\n]*|/\*.*?\*/"
-_HEAD: Final = r'"([^"\n]+)"\s*[:=]?\s*\{'
+_HEAD: Final = rf"({_STRING})\s*[:=]?\s*\{{"
 _CAPABILITIES: Final = r'"?capabilities"?\s*[:=]\s*\[([^\]]*)\]'
 _LEGACY: Final = r'"?policy"?\s*[:=]\s*"(\w+)"'
 _LEGACY_MEANING: Final = {
@@ -21,6 +22,7 @@ _LEGACY_MEANING: Final = {
     "sudo": {"create", "read", "update", "delete", "list", "sudo"},
 }
 _NO_PATH: Final = {"path"}  # JSON's outermost key
+_ANY_PATH: Final = "{{unreadable}}*"
 
 
 class Stanza(NamedTuple):
@@ -34,23 +36,36 @@ def stanzas(text: str) -> list[Stanza]:
     """All stanzas of a policy."""
     plain = re.sub(_COMMENT, lambda found: found[1] or " ", text)
     return [
-        Stanza(head[1], _capabilities(_body(plain, head.end())))
+        Stanza(path, _capabilities(_body(plain, head.end())))
         for head in re.finditer(_HEAD, plain)
-        if head[1] not in _NO_PATH and not head[1].endswith("_parameters")
+        if (path := _path(head[1])) not in _NO_PATH and not path.endswith("_parameters")
     ]
 
 
 def grants(text: str, path: str, capability: str) -> bool:
     """Whether a policy allows `capability` on `path`, or may: what could not be read counts as allowed."""
     matching = [stanza for stanza in stanzas(text) if _matches(stanza.path, path)]
-    templated = [stanza for stanza in matching if "{{" in stanza.path]
-    plain = sorted((s for s in matching if "{{" not in s.path), key=lambda s: _priority(s.path, path), reverse=True)
-    return any(_allows(stanza, capability) for stanza in [*plain[:1], *templated])
+    plain = {stanza.path for stanza in matching if "{{" not in stanza.path}
+    first = max(plain, key=lambda pattern: _priority(pattern, path), default=None)
+    return any(
+        _allow([stanza for stanza in matching if stanza.path == pattern], capability)
+        for pattern in {stanza.path for stanza in matching} - plain | {first}
+    )
 
 
-def _allows(stanza: Stanza, capability: str) -> bool:
-    allowed = stanza.capabilities
-    return allowed is None or (capability in allowed and "deny" not in allowed)
+def _allow(stanzas: list[Stanza], capability: str) -> bool:
+    """Whether the stanzas of one path together allow it."""
+    known = [stanza.capabilities for stanza in stanzas if stanza.capabilities is not None]
+    allowed = frozenset[str]().union(*known)
+    return len(known) < len(stanzas) or (capability in allowed and "deny" not in allowed)
+
+
+def _path(quoted: str) -> str:
+    """The path of a stanza, as Vault reads what stands between the quotes."""
+    try:
+        return str(json.loads(quoted)).removeprefix("/")
+    except ValueError:  # an escape that JSON has not, or a control character
+        return _ANY_PATH
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -89,8 +104,10 @@ def _body(text: str, start: int) -> str:
 
 
 def _capabilities(body: str) -> frozenset[str] | None:
-    if found := re.search(_CAPABILITIES, body):
-        return frozenset(re.findall(r"\w+", found[1]))
-    if found := re.search(_LEGACY, body):
-        return frozenset(_LEGACY_MEANING.get(found[1], set())) or None
-    return None
+    lists, words = re.findall(_CAPABILITIES, body), re.findall(_LEGACY, body)
+    if (not lists and not words) or max(
+        len(lists), len(words)
+    ) > 1:  # nothing, or one of them is the name of a parameter
+        return None
+    legacy = [_LEGACY_MEANING.get(word, frozenset[str]()) for word in words]
+    return frozenset(re.findall(r"\w+", "".join(lists))).union(*legacy)

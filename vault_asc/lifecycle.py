@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vault_asc.clock import Clock, iso
 from vault_asc.errors import (
+    ConfigError,
     ConflictError,
     NotFoundError,
     PermissionDeniedError,
@@ -21,7 +22,7 @@ from vault_asc.errors import (
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
-from vault_asc.placement import Placement
+from vault_asc.placement import Place, Placement
 from vault_asc.record import VERSION_NAMES, BadRecordError, Note, Record, State, StoredRecord
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
@@ -91,10 +92,15 @@ class Lifecycle:
         """
         return self._stage(self._stageable(name, key, key_id), key, key_id, superseded)
 
-    def plan(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord:
-        """All that `stage` and `rotate` would refuse, and the record that they would build on. Writes nothing."""
-        stored = self._stageable(name, key, key_id)
-        self._check_stage(stored)
+    def plan(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord | None:
+        """Refuse all that `stage` and `rotate` would. The record that they build on, None when the key is current.
+
+        Writes nothing.
+        """
+        stored = self.store.read(name)
+        if (stored.record.spki_sha256, stored.record.identity.key_id) == (key.spki_sha256, key_id):
+            return None
+        self._check_stage(self._stageable(name, key, key_id))
         return stored
 
     def _stageable(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord:
@@ -186,7 +192,7 @@ class Lifecycle:
         try:
             return self._promote(stored, note)
         except PermissionDeniedError as error:
-            told = f"{error.message}; {_staged_name(stored, note)} is staged, the current key stays"
+            told = f"{error.message}; {note.version_name} is staged, the current key stays"
             promote = f"a registrar can: vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}"
             raise PermissionDeniedError(told, hint=f"{error.hint}; or {promote}" if error.hint else promote) from error
 
@@ -223,7 +229,7 @@ class Lifecycle:
                 spki_sha256=older.spki_sha256,
                 imported_at=older.imported_at,
                 imported_by=older.imported_by,
-                **place._asdict(),
+                **_still_kept(current, place)._asdict(),
             ),
         )
         self.placement.let_sign(place)  # again, for whoever has retired it before the record was written
@@ -239,7 +245,7 @@ class Lifecycle:
         if stored.record.custody is not Custody.TRANSIT or where is None or version is None:
             raise TokenRequestError(
                 f'key "{name}" is in custody {stored.record.custody}, where older versions cannot be retired',
-                hint="revoke the old key at Apple; to have Vault do the signing: vault-asc key move NAME --custody transit",
+                hint=f"revoke the old key at Apple; to have Vault sign: vault-asc key move {name} --custody transit",
             )
         key = self.store.transit.find(where)
         if key is not None and key.retired_below == version:
@@ -270,7 +276,7 @@ class Lifecycle:
             stored = self.store.find(name)
         except MissingVersionError:
             stored = None
-        transit_key = stored.record.transit_key if stored else self._orphan(name)
+        transit_key = (stored.record.transit_key if stored else None) or self._orphan(name)
         if stored is None:
             left = self.store.private_metadata(name), self.store.record_metadata(name)
             if transit_key is None and not any(metadata.current_version for metadata in left):
@@ -284,13 +290,13 @@ class Lifecycle:
         return True
 
     def _orphan(self, name: str) -> str | None:
-        """The key in Transit that an interrupted import has left; None also when this token cannot see it."""
-        where = self.store.layout.transit(name)
+        """The key in Transit that an interrupted import or move has left; None also when this token cannot see it."""
         try:
+            where = self.store.layout.transit(name)
             return where if self.store.transit.find(where) else None
         except VaultUnavailableError:
             raise
-        except VaultError:
+        except (VaultError, ConfigError):  # no right, no such mount, or a prefix that has no name in Transit
             return None
 
     # -- writing and looking back --------------------------------------------------------------------------------
@@ -309,6 +315,8 @@ class Lifecycle:
                     record = self.store.read(stored.name, version).record
                 except (BadRecordError, MissingVersionError):
                     continue  # not ours, or pruned since: what lies before it may still be good
+                if stored.record.custody is Custody.KV and record.private_version is None:
+                    return None  # the private parts were removed then, and KV has counted from 1 again since
                 if wanted(record):
                     return record
         return None
@@ -325,8 +333,10 @@ def _fingerprint(text: str) -> str:
     return digits
 
 
-def _staged_name(stored: StoredRecord, note: Note) -> str:
-    return f"{VERSION_NAMES[stored.record.custody]} {note.version(stored.record.custody)}"
+def _still_kept(current: Record, place: Place) -> Place:
+    """The place of an older version without the copies that a finished move has removed since."""
+    kept = current.private_version is not None
+    return place._replace(transit_key=current.transit_key, private_version=place.private_version if kept else None)
 
 
 def _other_ids(stored: StoredRecord) -> ConflictError:

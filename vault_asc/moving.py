@@ -85,7 +85,7 @@ class Moving:
     def finish(self, name: str, *, remove_copy: bool = False) -> Change:
         """Claim the custody that a key was moved to, provided that no policy grants the old place any more.
 
-        `remove_copy` also removes what lies there, for good, before the record says so.
+        `remove_copy` also removes what lies there, for good.
         """
         stored = self.store.read(name)
         record = stored.record
@@ -98,15 +98,27 @@ class Moving:
                 hint="take it out of these policies (vault-asc policy write ROLE --force --custody"
                 f" {record.custody} for the shipped ones), then repeat; minting goes on meanwhile",
             )
-        left = record
-        if remove_copy and old is Custody.KV and record.private_version is not None:
-            self.store.vault.kv_delete_all(self.store.layout.mount, self.store.layout.private(name))
-            left = record._replace(private_version=None)
-        elif remove_copy and old is Custody.TRANSIT and record.transit_key is not None:
-            self.store.transit.delete(record.transit_key)
-            left = record._replace(transit_key=None)
-        left = left._replace(moved_from=None)
-        return Change(stored, changed=False) if left == record else self.keeper.replace(stored, left)
+        last = self._remove_copy(stored, old) if remove_copy else stored
+        if last.record.moved_from is not None:
+            last = self.keeper.replace(last, last.record._replace(moved_from=None)).stored
+        return Change(last, changed=last != stored, before=stored)
+
+    def _remove_copy(self, stored: StoredRecord, old: Custody) -> StoredRecord:
+        """Remove what lies in the old custody. The record lets go of it first: who moves back meanwhile is told so."""
+        layout, record = self.store.layout, stored.record
+        in_kv = old is Custody.KV
+        if (record.private_version if in_kv else record.transit_key) is not None:
+            without = record._replace(private_version=None) if in_kv else record._replace(transit_key=None)
+            last = self.keeper.replace(stored, without._replace(moved_from=old)).stored
+        elif record.moved_from is old:
+            last = stored  # let go of, and then interrupted
+        else:
+            return stored
+        if in_kv:
+            self.store.vault.kv_delete_all(layout.mount, layout.private(stored.name))
+        else:
+            self.store.transit.delete(layout.transit(stored.name))
+        return last
 
     # -- grants --------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Light on purpose: configuration checks use it without loading an HTTP or crypto 
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +22,11 @@ class Custody(StrEnum):
 
     KV = "kv"
     TRANSIT = "transit"
+
+
+def strictest(custodies: Iterable[Custody]) -> Custody:
+    """The one that trusts a minter least; they are defined from the least strict on."""
+    return max(custodies, key=list(Custody).index)
 
 
 def check_name(name: str, what: str = "key") -> str:

@@ -55,9 +55,13 @@ class Placement:
         return self.put_transit(name, key, above)._replace(private_version=private)
 
     def put_transit(self, name: str, key: PrivateKey, above: int = 0) -> Place:
-        """Import a key into Transit, unless it is there, and compare what Transit then says with the key."""
+        """Import a key into Transit, unless it is there, and compare what Transit then says with the key.
+
+        A version that is retired does not count: it could not sign.
+        """
         where = self.store.layout.transit(name)
         before = self._transit_key(where)
+        above = max(above, before.retired_below - 1 if before else 0)
         found = _in_transit(where, before, key.spki_sha256, above=above)
         if found is not None:
             return found
@@ -89,9 +93,11 @@ class Placement:
                 raise
         except VaultError:
             # Somebody else may have made the key since it was looked for: then this is its next version.
-            if further or transit.find(where) is None:
+            now = None if further else self._transit_key(where)
+            if now is None:
                 raise
-            transit.put(where, ciphertext, further=True)
+            if _in_transit(where, now, key.spki_sha256, above=above) is None:
+                transit.put(where, ciphertext, further=True)
 
     def _transit_key(self, where: str) -> TransitKey | None:
         """The key in Transit, None when there is none; refused when it is not one of ours."""

@@ -95,7 +95,8 @@ class Record(NamedTuple):
     def _loaded(cls, data: Mapping[str, Any]) -> "Record":
         custody = Custody(data["custody"])
         for needed in _NEEDED[custody]:
-            _ = data[needed]
+            if data[needed] is None:
+                raise ValueError(f"{needed} is null")
         return cls(
             custody=custody,
             identity=Identity(
@@ -137,6 +138,12 @@ class Note(NamedTuple):
         """Its number in a custody, None when it is not there."""
         return self.transit_version if custody is Custody.TRANSIT else self.private_version
 
+    @property
+    def version_name(self) -> str:
+        """The version that was staged, for people, in the custody that it was staged in."""
+        custody = Custody.KV if self.transit_version is None else Custody.TRANSIT
+        return f"{VERSION_NAMES[custody]} {self.version(custody)}"
+
     def dump(self) -> dict[str, Any]:
         """As it is written to Vault."""
         return {k: v for k, v in self._asdict().items() if v is not None}
@@ -165,7 +172,12 @@ _NEEDED: Final[Mapping[Custody, tuple[str, ...]]] = {
 
 
 def _number(data: Mapping[str, Any], field: str) -> int | None:
-    return None if data.get(field) is None else int(data[field])
+    if data.get(field) is None:
+        return None
+    number = int(data[field])
+    if number < 1:  # Vault would take 0 for "the newest"
+        raise ValueError(f"{field} is {number}")
+    return number
 
 
 def _transit_key(data: Mapping[str, Any]) -> str | None:

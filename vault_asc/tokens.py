@@ -10,6 +10,7 @@ Source of the rules: Apple, "Generating Tokens for API Requests", and the field 
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vault_asc.errors import TokenRequestError
@@ -91,6 +92,15 @@ def claims(identity: "Identity", request: TokenRequest, now: float) -> dict[str,
 
 def mint(identity: "Identity", request: TokenRequest, signer: Signer, now: float) -> Token:
     """Make a token for `identity` at `now`. What `signer.sign` raises goes through unchanged."""
+    body = claims(identity, request, now)
+    payload = json.dumps(body, separators=(",", ":")).encode()
+    value = _jws().encode(payload, signer, algorithm="ES256", headers={"kid": identity.key_id})
+    return Token(Secret(value), identity.key_id, body["iat"], body["exp"], request.scope)
+
+
+@cache
+def _jws() -> Any:
+    """PyJWT with one algorithm, ES256 by whatever signer is the key; typed as PyJWT's own kinds of key are not ours."""
     import jwt
 
     class DelegatedES256(jwt.algorithms.ECAlgorithm):
@@ -105,11 +115,7 @@ def mint(identity: "Identity", request: TokenRequest, signer: Signer, now: float
 
     jws = jwt.PyJWS(algorithms=[])
     jws.register_algorithm("ES256", DelegatedES256(jwt.algorithms.ECAlgorithm.SHA256))
-    body = claims(identity, request, now)
-    payload = json.dumps(body, separators=(",", ":")).encode()
-    encode: Any = jws.encode  # typed for PyJWT's own kinds of key; ours is the signer
-    value = encode(payload, signer, algorithm="ES256", headers={"kid": identity.key_id})
-    return Token(Secret(value), identity.key_id, body["iat"], body["exp"], request.scope)
+    return jws
 
 
 def _check_scope(entry: str) -> None:

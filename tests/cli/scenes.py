@@ -15,8 +15,13 @@ from tests.cli.stage import (
     bad_config,
     busy,
     damaged,
+    damaged_hand_over,
     down,
     files,
+    handed_over,
+    handed_over_but_lost,
+    handed_over_twice,
+    handed_over_without_rights,
     hostile,
     kv_v1,
     legacy,
@@ -57,6 +62,9 @@ GOOD: dict[str, Scene] = {
     "import from Vault": Scene(
         0, ("key", "import", "--from-vault", "MOUNT/old/apple", "prod", *ISSUER), legacy, "imported"
     ),
+    "import wrapped": Scene(0, ("key", "import", "--wrapped", "token", "new"), handed_over, "was wrapped at 20"),
+    "stage wrapped": Scene(0, ("key", "stage", "prod", "--wrapped", "token"), handed_over, "staged version 2"),
+    "rotate wrapped": Scene(0, ("key", "rotate", "prod", "--wrapped", "token"), handed_over, "rotated"),
     "list": Scene(0, ("key", "list"), says="prod"),
     "list json": Scene(0, ("key", "list", "--json"), says="prod"),
     "show": Scene(0, ("key", "show", "prod"), after(("key", "stage", "prod", "NEW")), "make it current"),
@@ -130,6 +138,53 @@ BAD: dict[str, Scene] = {
     "name is taken": Scene(9, ("key", "import", "NEW", "prod", *ISSUER), says='key "prod" exists', hints="key rotate"),
     "several keys in Vault": Scene(
         2, ("key", "import", "--from-vault", "MOUNT/old/apple", "x"), two_legacy, "(a, b)", "--field"
+    ),
+    "wrapping token used up": Scene(
+        3, ("key", "import", "--wrapped", "token", "x"), handed_over_twice, "is used up, expired", "revoke it at Apple"
+    ),
+    "wrapped elsewhere": Scene(
+        3,
+        ("key", "import", "--wrapped", "token", "x", "--creation-path", "MOUNT/data/apple"),
+        handed_over,
+        'was made at "sys/wrapping/wrap", not at "MOUNT/data/apple"',
+        "ask the sender",
+    ),
+    "wrapped for a name that is taken": Scene(
+        9, ("key", "import", "--wrapped", "token", "prod"), handed_over, "was not used", "key rotate prod --wrapped"
+    ),
+    "wrapped for a name that is not there": Scene(
+        7, ("key", "stage", "x", "--wrapped", "token"), handed_over, 'no key "x"', "key list"
+    ),
+    "wrapped and no right to write": Scene(
+        6,
+        ("key", "rotate", "prod", "--wrapped", "token"),
+        handed_over_without_rights,
+        'lacks "update" on "MOUNT/data/asc/keys/prod"; the wrapping token was not used',
+        "asc-registrar",
+    ),
+    "wrapped key is damaged": Scene(
+        3,
+        ("key", "rotate", "prod", "--wrapped", "token", "--field", "p8"),
+        damaged_hand_over,
+        'the wrapping token in "token" is used up now',
+        "ask the sender to wrap the key again",
+    ),
+    "wrapped key without such a field": Scene(
+        2,
+        ("key", "import", "x", "--wrapped", "token", "--field", "pem"),
+        handed_over,
+        'no field "pem"; the wrapping token in "token" is used up now',
+        "its fields: issuer_id, key_id, p8",
+    ),
+    "answer to the unwrap lost": Scene(
+        5,
+        ("key", "import", "x", "--wrapped", "token"),
+        handed_over_but_lost,
+        "it is not known whether the wrapping token is used up",
+        "repeat the command",
+    ),
+    "wrapping token of two words": Scene(
+        2, ("key", "import", "x", "--wrapped", "-"), nothing, "standard input holds no", "wrapping_token", stdin=b"a b"
     ),
     "other fingerprint": Scene(
         3,

@@ -17,6 +17,8 @@ from tests.cli.conftest import NEW_ID, OLD_ID, Done, User
 from tests.conftest import NO_RIGHTS, Root, TokenWith
 from tests.fault_server import FaultServer
 from tests.support import LOSE_ANSWER, Answer, Wire
+from tests.wrapping import unwrap, wrap
+from vault_asc import policy
 from vault_asc.files import locked
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.nexla import NexlaSimulator
@@ -292,6 +294,35 @@ def legacy(stage: Stage) -> None:
 
 def two_legacy(stage: Stage) -> None:
     stage.put("old/apple", {"a": keys.new_p8_pem().decode(), "b": keys.new_p8_pem().decode()})
+
+
+def handed_over(stage: Stage, *, used: bool = False, **fields: str) -> None:
+    """A key, and the wrapping token of the next one in the file `token`."""
+    stage.key()
+    secret = {"p8": keys.new_p8_pem().decode(), "key_id": NEW_ID, "issuer_id": keys.ISSUER_ID, **fields}
+    token = wrap(stage.user.server, secret)
+    stage.user.tokens.append(token.reveal())
+    (stage.user.home / "token").write_text(token.reveal())
+    if used:
+        unwrap(stage.user.server, token)
+
+
+def handed_over_twice(stage: Stage) -> None:
+    handed_over(stage, used=True)
+
+
+def handed_over_without_rights(stage: Stage) -> None:
+    handed_over(stage)
+    stage.user.use(stage.token_with(policy.render("key-admin", mount=stage.user.mount, prefix="asc")))
+
+
+def handed_over_but_lost(stage: Stage) -> None:
+    handed_over(stage)
+    stage.wire.lose_once("POST", "sys/wrapping/unwrap", LOSE_ANSWER)
+
+
+def damaged_hand_over(stage: Stage) -> None:
+    handed_over(stage, p8=keys.new_p8_pem().decode().replace("M", "", 1))
 
 
 def files(**texts: bytes) -> Setup:

@@ -1,21 +1,37 @@
 """Who may do what, on a real server: every operation with every shipped policy, each token without the default policy.
 
-What is expected, and how each row is tried, is in `policy_table`. The calls are plain HTTP and owe nothing to the
-product's own client.
+Twice, for a deployment whose keys are in custody kv and for one whose keys are in custody transit. What is expected, and
+how each row is tried, is in `policy_table` and `transit_table`. The calls are plain HTTP and owe nothing to the product's
+own client.
 """
 
+import contextlib
 import secrets
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import pytest
 import requests
 
 from tests.conftest import NO_RIGHTS, Root
+from tests.integration import transit_table
 from tests.integration.policy_table import EXPECTED, KINDS, OPERATIONS, PREFIX, PREFIXES, ROLES, Operation
+from tests.support import new_key
 from tests.vaults import VaultUnderTest, wait_for_kv
 from vault_asc import policy
+from vault_asc.errors import VaultError
+from vault_asc.key.wrapping import wrapped
+from vault_asc.names import Custody
 from vault_asc.secret import Secret
+
+KV: Final = Custody.KV
+TRANSIT: Final = Custody.TRANSIT
+COLUMNS: Final = {KV: ROLES, TRANSIT: transit_table.ROLES}
+ALL_OPERATIONS: Final = OPERATIONS | transit_table.OPERATIONS
+ALL_EXPECTED: Final = {
+    KV: EXPECTED | {name: (".",) * len(ROLES) for name in transit_table.OPERATIONS},
+    TRANSIT: transit_table.KV_ROWS | transit_table.EXPECTED,
+}
 
 
 class Scene:
@@ -30,12 +46,13 @@ class Scene:
         self.names = {
             "kv": f"kv-{tag}",
             "nexla": f"nexla-{tag}",
+            "transit": f"transit-{tag}",
             "approle": f"approle-{tag}",
             "policy": f"bystander-{tag}",
             "p": PREFIX,
             "device": vault.audit_device or "unknown",
         }
-        self.tokens: dict[str, Secret] = {}
+        self.tokens: dict[tuple[Custody, str], Secret] = {}
 
     def build(self) -> None:
         for mount in (self.names["kv"], self.names["nexla"]):
@@ -46,30 +63,50 @@ class Scene:
         self.root("PUT", f"sys/policies/acl/{self.names['policy']}", {"policy": NO_RIGHTS})
         for name in ("default", "second"):
             self.root("POST", f"{self.names['nexla']}/data/asc/nexla/{name}", {"data": {"service_key": "none"}})
+        transit = self.names["transit"]
+        self.root("POST", f"sys/mounts/{transit}", {"type": "transit"})
+        wrapping_key = self.root("GET", f"{transit}/wrapping_key")["data"]["public_key"]
+        self.names["ciphertext"] = wrapped(new_key(), wrapping_key)
         for prefix in PREFIXES:
             self.fill(prefix)
-        texts = self.texts()
-        for role in ROLES:
-            team = {"team": "team-a", "teamless": ""}.get(role)
-            self.tokens[role] = self.token(texts[role], team)
+        self.fill_transit(transit_table.KEYS)
+        for custody in Custody:
+            texts = self.texts(custody)
+            for role in COLUMNS[custody]:
+                team = {"team": "team-a", "teamless": ""}.get(role)
+                self.tokens[custody, role] = self.token(texts[role], team)
         bystander = self.root("POST", "auth/token/create", {"policies": [self.names["policy"]]})["auth"]
         self.names |= {"accessor": bystander["accessor"]}
 
-    def texts(self) -> dict[str, str]:
-        store = {"mount": self.names["kv"], "prefix": PREFIX}
-        service_key = ("asc/nexla/default", self.names["nexla"])
-        team = policy.render("team", mount=self.names["kv"], prefix="asc")
+    def texts(self, *custodies: Custody) -> dict[str, str]:
+        """The policy of each column, for a deployment with these custodies."""
+        service_key = {"nexla_mount": self.names["nexla"], "nexla_path": "asc/nexla/default"}
+        kv, transit = self.names["kv"], self.names["transit"]
+
+        def text(role: str, chosen: Sequence[str] = custodies, prefix: str = PREFIX, **values: str) -> str:
+            return policy.render(role, mount=kv, prefix=prefix, transit_mount=transit, custodies=chosen, **values)
+
         return {
             "nobody": NO_RIGHTS,
-            "key-admin": policy.render("key-admin", **store),
-            "registrar": policy.render("registrar", **store),
-            "minter": policy.render("minter", **store, key="prod"),
-            "publisher": policy.render("publisher", **store, nexla_mount=service_key[1], nexla_path=service_key[0]),
-            "auditor": policy.render("auditor", **store),
-            "agent": policy.agent(["prod"], [service_key[::-1]], **store),
-            "team": team,
-            "teamless": team,
-            "break-glass": policy.render("break-glass", **store, key="prod"),
+            "key-admin": text("key-admin"),
+            "registrar": text("registrar"),
+            "minter": text("minter", key="prod"),
+            "publisher": text("publisher", **service_key),
+            "auditor": text("auditor"),
+            "agent": policy.agent(
+                ["prod"],
+                [(service_key["nexla_mount"], service_key["nexla_path"])],
+                mount=kv,
+                prefix=PREFIX,
+                transit_mount=transit,
+                custodies=custodies,
+            ),
+            "team": text("team", prefix="asc"),
+            "teamless": text("team", prefix="asc"),
+            "break-glass": text("break-glass", key="prod"),
+            "both": text("minter", tuple(Custody), key="prod"),
+            "admin/1": text("key-admin", key="prod"),
+            "registrar/1": text("registrar", key="prod"),
         }
 
     def token(self, text: str, team: str | None = None) -> Secret:
@@ -100,12 +137,32 @@ class Scene:
                 for number in (1, 2):
                     self.root("POST", f"{self.names['kv']}/data/{base}/{name}", {"data": {"value": number}})
 
-    def attempt(self, role: str, operation: Operation) -> int:
+    def fill_transit(self, keys: Sequence[str]) -> None:
+        """Two versions of each key, as an import leaves them, and nothing else that an operation may have made."""
+        transit, ciphertext = self.names["transit"], self.names["ciphertext"]
+        version = {"ciphertext": ciphertext, "hash_function": "SHA256"}
+        for key in (*keys, *transit_table.NEW_KEYS):
+            with contextlib.suppress(VaultError):  # there is none
+                self.root("POST", f"{transit}/keys/{key}/soft-delete-restore", {})
+            with contextlib.suppress(VaultError):
+                self.root("POST", f"{transit}/keys/{key}/config", {"deletion_allowed": True})
+                self.root("DELETE", f"{transit}/keys/{key}")
+        for key in keys:
+            self.root("POST", f"{transit}/keys/{key}/import", {**version, "type": "ecdsa-p256"})
+            self.root("POST", f"{transit}/keys/{key}/import_version", version)
+
+    def attempt(self, custody: Custody, role: str, operation: Operation) -> int:
         """The status that the operation is answered with; what it changed is put back."""
-        status = self.send(self.tokens[role], operation)
+        status = self.send(self.tokens[custody, role], operation)
         if operation.changes and status in operation.allowed:
-            self.fill(PREFIX)
+            self.put_back(operation)
         return status
+
+    def put_back(self, operation: Operation) -> None:
+        if operation.path.startswith("{transit}/"):
+            self.fill_transit([key for key in transit_table.KEYS if f"/{key}" in operation.path])
+        else:
+            self.fill(PREFIX)
 
     def send(self, token: Secret, operation: Operation) -> int:
         headers = {"X-Vault-Token": token.reveal()}
@@ -129,7 +186,7 @@ class Scene:
 
     def close(self) -> None:
         self.session.close()
-        for mount in (self.names["kv"], self.names["nexla"]):
+        for mount in (self.names["kv"], self.names["nexla"], self.names["transit"]):
             self.root("DELETE", f"sys/mounts/{mount}")
         self.root("DELETE", f"sys/auth/{self.names['approle']}")
 
@@ -144,25 +201,32 @@ def scene(vault: VaultUnderTest, root: Root) -> Iterator[Scene]:
 
 def test_each_row_has_an_operation_and_a_cell_for_each_role(pytestconfig: pytest.Config) -> None:
     assert list(EXPECTED) == list(OPERATIONS)
-    assert {len(cells) for cells in EXPECTED.values()} == {len(ROLES)}
-    assert {cell for cells in EXPECTED.values() for cell in cells} == {"Y", "."}
+    assert list(transit_table.EXPECTED) == list(transit_table.OPERATIONS)
+    assert not set(OPERATIONS) & set(transit_table.OPERATIONS)
+    for custody, rows in ALL_EXPECTED.items():
+        assert list(rows) == list(ALL_OPERATIONS)
+        assert {len(cells) for cells in rows.values()} == {len(COLUMNS[custody])}
+        assert {cell for cells in rows.values() for cell in cells} == {"Y", "."}
     if reporter := pytestconfig.pluginmanager.get_plugin("terminalreporter"):
-        cells = len(EXPECTED) * len(ROLES)
-        reporter.write_line(f"policy matrix: {len(EXPECTED)} operations x {len(ROLES)} roles = {cells} cells")
+        for custody, roles in COLUMNS.items():
+            size = f"{len(ALL_OPERATIONS)} operations x {len(roles)} roles = {len(ALL_OPERATIONS) * len(roles)} cells"
+            reporter.write_line(f"policy matrix, custody {custody}: {size}")
 
 
 def test_each_shipped_policy_is_a_column() -> None:
     assert set(ROLES) == {*policy.SHIPPED, policy.AGENT.name, "nobody", "teamless"}
+    assert set(transit_table.ROLES) == {*ROLES, "both", "admin/1", "registrar/1"}
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_row(scene: Scene, name: str) -> None:
-    operation = OPERATIONS[name]
-    observed = {role: scene.attempt(role, operation) for role in ROLES}
-    wanted = dict(zip(ROLES, EXPECTED[name], strict=True))
+@pytest.mark.parametrize("custody", Custody)
+@pytest.mark.parametrize("name", ALL_OPERATIONS)
+def test_row(scene: Scene, name: str, custody: Custody) -> None:
+    operation, roles = ALL_OPERATIONS[name], COLUMNS[custody]
+    observed = {role: scene.attempt(custody, role, operation) for role in roles}
+    wanted = dict(zip(roles, ALL_EXPECTED[custody][name], strict=True))
     allowed = {role: "Y" if status in operation.allowed else "." for role, status in observed.items()}
     assert allowed == wanted, observed
-    assert {observed[role] for role in ROLES if wanted[role] == "."} <= {403}
+    assert {observed[role] for role in roles if wanted[role] == "."} <= {403}
 
 
 def test_row_can_fail_in_both_directions(scene: Scene) -> None:
@@ -179,11 +243,22 @@ def test_strange_team_name_opens_nothing(scene: Scene, team: str) -> None:
         assert scene.send(token, OPERATIONS[name]) in {400, 403}
 
 
-def test_kv_operations_are_ones_that_the_server_knows(scene: Scene) -> None:
+def test_operations_are_ones_that_the_server_knows(scene: Scene) -> None:
     # A misspelt path is answered with 403 as well, so a row of dots proves something only if root gets through.
-    kv = {name: operation for name, operation in OPERATIONS.items() if operation.path.startswith("{kv}/")}
-    assert len(kv) > 60
-    for name, operation in kv.items():
-        assert scene.send(scene.vault.root_token, operation) in operation.allowed, name
-        for prefix in PREFIXES if operation.changes else ():
-            scene.fill(prefix)
+    known = {name: one for name, one in ALL_OPERATIONS.items() if one.path.startswith(("{kv}/", "{transit}/"))}
+    assert len(known) > 140
+    for name, operation in known.items():
+        status = scene.send(scene.vault.root_token, operation)
+        assert status in operation.allowed, f"{name}: {status}"
+        if operation.changes:
+            scene.put_back(operation)
+            for prefix in PREFIXES if operation.path.startswith("{kv}/") else ():
+                scene.fill(prefix)
+
+
+def test_what_break_glass_allows_it_then_removes(scene: Scene) -> None:
+    token = scene.tokens[TRANSIT, "break-glass"]
+    assert scene.send(token, ALL_OPERATIONS["set deletion_allowed"]) == 200
+    assert scene.send(token, ALL_OPERATIONS["delete key"]) == 204
+    assert scene.send(scene.vault.root_token, ALL_OPERATIONS["read key"]) == 404
+    scene.fill_transit(transit_table.KEYS)

@@ -3,17 +3,19 @@
 One hint for the whole command, not for the one path: who is led from policy to policy gives up and uses root.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vault_asc import policy
+from vault_asc.errors import ConfigError
+from vault_asc.names import Custody
 
 if TYPE_CHECKING:
     from vault_asc.config import Config
 
 _MOUNTS = "sys/internal/ui/mounts/"  # open to every token that is granted something below the mount
 _POLICIES = "sys/policies/acl/"
+_LOOKING = {"read", "list"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Need:
 
 def advise(config: "Config", need: Need, path: str, capability: str) -> str | None:
     """The hint for a token that lacks `capability` on `path`; None for the look at a mount that no policy is known for."""
-    if path.startswith(_POLICIES):
+    if path.startswith(_POLICIES) and capability not in _LOOKING:
         return "let somebody write it who administers Vault: `vault-asc policy show` prints the text"
     store = config.store
     for name, account in config.nexla.items():
@@ -36,33 +38,70 @@ def advise(config: "Config", need: Need, path: str, capability: str) -> str | No
                 "publisher", mount=store.mount, prefix=store.prefix, nexla_mount=ref.mount, nexla_path=ref.path
             )
             return _hint([(written, f"vault-asc policy write publisher --nexla {name}")])
-    if need.policies and (path.startswith(_MOUNTS) or any(_grants(config, need, path, capability))):
-        return _hint([_written(config, name, need.key) for name in need.policies])
-    known = policy.needed(path, capability, mount=store.mount, prefix=store.prefix)
+    for custodies in policy.ways(store.custodies):
+        if _mends(config, need, (path, capability), custodies):
+            return _hint([_written(config, need, name, custodies) for name in need.policies])
+    known = policy.needed(
+        path,
+        capability,
+        mount=store.mount,
+        prefix=store.prefix,
+        transit_mount=store.transit_mount,
+        custodies=store.custodies,
+    )
     if known is None and not path.startswith(_MOUNTS):
         return f'no shipped policy grants that, so write one: path "{path}" {{ capabilities = ["{capability}"] }}'
     return known
 
 
-def _grants(config: "Config", need: Need, path: str, capability: str) -> Iterator[bool]:
+def _mends(config: "Config", need: Need, denied: tuple[str, str], custodies: tuple[str, ...]) -> bool:
+    """Whether the policies of the command, written for these custodies, grant what was denied, or show its mount."""
+    path, capability = denied
+    own = _custody_of(config, path)
+    if path.startswith(_MOUNTS) or policy.AGENT.name in need.policies:
+        return bool(need.policies) and (own is None or own in custodies)
     store = config.store
     for name in need.policies:
-        if name == policy.AGENT.name:
-            yield True
-        else:
-            text = policy.render(name, mount=store.mount, prefix=store.prefix, key=_key_of(name, need.key))
-            yield any(rule.grants(path, capability) for rule in policy.rules(text))
+        try:
+            text = policy.render(
+                name,
+                mount=store.mount,
+                prefix=store.prefix,
+                key=_key_of(name, need),
+                transit_mount=store.transit_mount,
+                custodies=custodies,
+            )
+        except ConfigError:  # no name in Transit can be made of the prefix
+            return False
+        if any(rule.grants(path, capability) for rule in policy.rules(text)):
+            return True
+    return False
 
 
-def _written(config: "Config", name: str, key: str | None) -> tuple[str, str]:
+def _custody_of(config: "Config", path: str) -> Custody | None:
+    """The custody whose keys lie there, None for what all have in common."""
+    store = config.store
+    if f"{path.removeprefix(_MOUNTS)}/".startswith(f"{store.transit_mount}/"):
+        return Custody.TRANSIT
+    return Custody.KV if path.startswith(f"{store.mount}/data/{store.prefix}/private/") else None
+
+
+def _written(config: "Config", need: Need, name: str, custodies: tuple[str, ...]) -> tuple[str, str]:
     """Name in Vault, and the command that writes it."""
-    key = _key_of(name, key)
+    key = _key_of(name, need)
     written = policy.policy_name(name, mount=config.store.mount, prefix=config.store.prefix, key=key)
-    return written, f"vault-asc policy write {name}" + (f" --key {key}" if key else "")
+    usual = config.store.custodies
+    # The keys of an Agent may be in different custodies: it keeps what it has.
+    chosen = dict.fromkeys((*usual, *custodies)) if name == policy.AGENT.name else custodies
+    option = policy.custody_option(chosen, usual)
+    return written, f"vault-asc policy write {name}" + (f" --key {key}" if key else "") + option
 
 
-def _key_of(name: str, key: str | None) -> str | None:
-    return key if name in policy.SHIPPED and "key" in policy.SHIPPED[name].parameters else None
+def _key_of(name: str, need: Need) -> str | None:
+    """The key that a policy is for. Beside one of one key the others are of that key too, or theirs would be hidden."""
+    shipped = policy.SHIPPED.get(name)
+    of_one_key = any("key" in policy.SHIPPED[other].parameters for other in need.policies if other in policy.SHIPPED)
+    return need.key if shipped and shipped.keyed and of_one_key else None
 
 
 def _hint(policies: list[tuple[str, str]]) -> str:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vault_asc.lifecycle import Change
-    from vault_asc.record import Note, StoredRecord
-    from vault_asc.vault import KvMetadata, KvVersion
+    from vault_asc.record import Note, Record, StoredRecord
+    from vault_asc.vault import KvMetadata, KvVersion, TransitKey
 
 HEADER: Final = ("NAME", "STATE", "CUSTODY", "KEY ID", "TYPE", "VERSION", "IMPORTED")
 """Columns of a list of keys."""
@@ -27,9 +27,16 @@ def tell(change: "Change", done: str, not_done: str) -> None:
         [
             ("key ID", record.identity.key_id),
             ("fingerprint", f"SHA256:{record.spki_sha256}"),
-            ("private version", str(record.private_version)),
+            where_it_lies(record),
         ]
     )
+
+
+def where_it_lies(record: "Record") -> tuple[str, str]:
+    """The version that signs, in the words of its custody."""
+    from vault_asc.record import VERSION_NAMES
+
+    return VERSION_NAMES[record.custody], str(record.version)
 
 
 def tell_superseded(notes: "Sequence[Note]") -> None:
@@ -38,14 +45,37 @@ def tell_superseded(notes: "Sequence[Note]") -> None:
         click.echo(f"  replaces what {on_one_line(note.staged_by)} staged at {note.staged_at} (key ID {note.key_id})")
 
 
-def old_key_hint(change: "Change") -> None:
-    """When the key that was current before may be revoked at Apple."""
+def tell_plan(name: str, plan: "StoredRecord | None", key_id: str, spki_sha256: str) -> None:
+    """What a rotation would do; `plan` is the record that it would replace, None for none."""
+    if plan is None:
+        click.echo(f'"{name}" is that key already, nothing would be changed')
+        return
+    record = plan.record
+    click.echo(f'would rotate "{name}", nothing was written')
+    facts(
+        [
+            ("from key ID", record.identity.key_id),
+            ("to key ID", key_id),
+            ("fingerprint", f"SHA256:{spki_sha256}"),
+            ("custody", str(record.custody)),
+            *_elsewhere(record),
+        ]
+    )
+
+
+def old_key_hint(change: "Change", now: float) -> None:
+    """What is left to do about the key that was current before, and when; `now` in Unix seconds."""
+    from vault_asc.names import Custody
     from vault_asc.tokens import MAX_LIFETIME
 
-    if change.changed:
-        click.echo(
-            f"  tokens of the old key may live for {MAX_LIFETIME // 60} minutes from now; then revoke it at Apple"
-        )
+    if change.before is None or not change.changed:
+        return
+    name, new = change.stored.name, change.stored.record
+    old = change.before.record.identity.key_id
+    click.echo(f"  old key ID {old}: none of its tokens lives after {iso(now + MAX_LIFETIME)}")
+    click.echo(f"  revoke it at Apple after that, once `vault-asc status` shows {new.identity.key_id} on every host")
+    if new.custody is Custody.TRANSIT:
+        click.echo(f"  and let its version sign no more: vault-asc key retire {name}")
 
 
 def public(name: str, stored: "StoredRecord | VaultError") -> dict[str, object]:
@@ -71,7 +101,7 @@ def row(name: str, stored: "StoredRecord | VaultError") -> tuple[str, ...]:
         str(record.custody),
         record.identity.key_id,
         str(record.identity.key_type),
-        str(record.private_version),
+        str(record.version),
         f"{record.imported_at} by {record.imported_by}",
     )
 
@@ -79,17 +109,44 @@ def row(name: str, stored: "StoredRecord | VaultError") -> tuple[str, ...]:
 def record_facts(stored: "StoredRecord") -> list[tuple[str, str]]:
     """Everything that a record says."""
     record, identity = stored.record, stored.record.identity
+    unfinished = f"; moved from {record.moved_from}, not finished: vault-asc key move {stored.name} --finish"
     return [
         ("state", str(record.state)),
-        ("custody", str(record.custody)),
+        ("custody", f"{record.custody}{unfinished if record.moved_from else ''}"),
         ("key ID", identity.key_id),
         ("issuer ID", identity.issuer_id or "none (individual key)"),
         ("audience", identity.audience),
         ("fingerprint", f"SHA256:{record.spki_sha256}"),
-        ("private version", str(record.private_version)),
+        where_it_lies(record),
+        *_elsewhere(record),
         ("imported", f"{record.imported_at} by {record.imported_by}"),
         ("record version", f"{stored.version}, written {stored.written_at} by {record.changed_by}"),
     ]
+
+
+def _elsewhere(record: "Record") -> list[tuple[str, str]]:
+    from vault_asc.names import Custody
+
+    if record.custody is Custody.TRANSIT:
+        escrow = f"private version {record.private_version}" if record.private_version else "none"
+        return [("key in Transit", str(record.transit_key)), ("escrow in KV", escrow)]
+    return [("key in Transit", f"{record.transit_key}, not used")] if record.transit_key else []
+
+
+def transit_facts(stored: "StoredRecord", key: "TransitKey | None", note: "Note | None") -> list[tuple[str, str]]:
+    """One line per Transit version: what it is, and for what waits, how to go on."""
+    current, below = stored.record.version, key.retired_below if key else 0
+    lines = {number: _in_transit(stored, number, number < below, note) for number in (key.public_keys if key else ())}
+    lines.setdefault(current, "current, but gone: nothing can be minted")
+    return [(f"Transit version {number}", text) for number, text in sorted(lines.items())]
+
+
+def _in_transit(stored: "StoredRecord", number: int, retired: bool, note: "Note | None") -> str:  # noqa: FBT001
+    if number == stored.record.version:
+        return f"current, but retired: vault-asc key retire {stored.name} lets it sign" if retired else "current"
+    if number < stored.record.version:
+        return "retired" if retired else f"kept, and can still sign: vault-asc key retire {stored.name} ends that"
+    return _newer(stored, note if note and note.transit_version == number else None)
 
 
 def version_facts(
@@ -118,7 +175,12 @@ def _described(stored: "StoredRecord", number: int, version: "KvVersion", note: 
         return gone
     if number < current:
         return "kept"
-    if note is None or note.private_version != number:
+    return _newer(stored, note if note and note.private_version == number else None)
+
+
+def _newer(stored: "StoredRecord", note: "Note | None") -> str:
+    """A version above the current one; `note` when it tells of this one."""
+    if note is None:
         return "of unknown origin (an interrupted command, or somebody else); not used by anything"
     return (
         f"staged {note.staged_at} by {note.staged_by}: key ID {note.key_id}, SHA256:{note.spki_sha256};"

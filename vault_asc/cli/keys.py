@@ -2,11 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from vault_asc.cli.apple_check import apple_option, ask_apple
+from vault_asc.cli.key_source import KeySource, takes_key
 from vault_asc.cli.key_view import (
     HEADER,
     old_key_hint,
@@ -14,17 +15,19 @@ from vault_asc.cli.key_view import (
     record_facts,
     row,
     tell,
+    tell_plan,
     tell_superseded,
+    transit_facts,
     version_facts,
 )
+from vault_asc.cli.moving import move
 from vault_asc.cli.output import facts, on_one_line, table, warn
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.clock import system_clock
 from vault_asc.errors import ConfigError, PermissionDeniedError, VaultError
+from vault_asc.names import Custody, strictest
 
 if TYPE_CHECKING:
-    from vault_asc.key.identity import Identity
-    from vault_asc.key.private_key import PrivateKey
     from vault_asc.record import Note, StoredRecord
     from vault_asc.store import Store
 
@@ -34,31 +37,16 @@ def key() -> None:
     """Import, rotate, roll back and remove App Store Connect API keys."""
 
 
-_key_id = click.option("--key-id", help="Key ID; else from a file name like AuthKey_<ID>.p8, with which it must agree.")
-
-
 @key.command("import")
-@click.argument("file", required=False)
-@click.argument("name", required=False)
-@_key_id
-@click.option("--issuer-id", help="Issuer ID of a team key (App Store Connect, Users and Access, Integrations).")
-@click.option("--individual", is_flag=True, help="An individual key: it has no issuer ID.")
-@click.option("--enterprise", is_flag=True, help="A key of the Apple Developer Enterprise Program.")
-@click.option("--from-vault", metavar="MOUNT/PATH", help="Take the .p8 from a KV secret instead of a FILE.")
-@click.option("--field", help="With --from-vault: the field that holds the .p8, when there are several.")
+@takes_key("import")
+@click.option(
+    "--custody",
+    type=click.Choice([*Custody]),
+    help="Who holds the key: KV, or Transit, which signs itself; else the strictest of store.custodies.",
+)
+@click.option("--no-escrow", is_flag=True, help="In custody transit: keep no private part in KV.")
 @vault_options
-def import_(
-    *,
-    file: str | None,
-    name: str | None,
-    key_id: str | None,
-    issuer_id: str | None,
-    individual: bool,
-    enterprise: bool,
-    from_vault: str | None,
-    field: str | None,
-    connection: Connection,
-) -> None:
+def import_(*, name: str, source: KeySource, custody: str | None, no_escrow: bool, connection: Connection) -> None:
     """Store the key of FILE (or of standard input: -) in Vault as NAME.
 
     The key is checked before anything is written. Importing the same key again changes nothing.
@@ -66,41 +54,17 @@ def import_(
     \b
       vault-asc key import AuthKey_2X9R4HXF34.p8 prod --issuer-id 57246542-96fe-1a63-e053-0824d011072a
       vault-asc key import --from-vault secret/old/apple prod --key-id 2X9R4HXF34 --individual
+      vault-asc key import --wrapped token prod
+      vault-asc key import AuthKey_2X9R4HXF34.p8 prod --individual --custody transit
     """
-    from vault_asc.key.identity import APP_STORE_CONNECT, ENTERPRISE, identity, resolve_key_id
-    from vault_asc.names import check_name
-
-    if from_vault is not None and name is None:
-        file, name = None, file
-    if name is None or (file is None) == (from_vault is None):
-        raise ConfigError(
-            "import needs one source and a name",
-            hint="vault-asc key import FILE NAME, or vault-asc key import --from-vault MOUNT/PATH NAME",
-        )
-    if field is not None and from_vault is None:
-        raise ConfigError("--field is for --from-vault", hint="leave --field away: a file holds one key")
-    check_name(name)
-    lifecycle = connection.lifecycle("key-admin", "registrar")
-    if from_vault is not None:
-        from vault_asc.legacy import read_from_kv
-
-        found = read_from_kv(lifecycle.store.vault, from_vault, field)
-        private, resolved = found.key, resolve_key_id(key_id or found.key_id, None, issuer_id)
-        # What lies beside the key is a help; what was typed is an order, and is refused when it contradicts itself.
-        issuer_id = issuer_id or (None if individual else found.issuer_id)
-    else:
-        private, resolved = _read_key(str(file), key_id, issuer_id)
-    who = identity(
-        key_id=resolved,
-        issuer_id=issuer_id,
-        individual=individual,
-        audience=ENTERPRISE if enterprise else APP_STORE_CONNECT,
-    )
-    _warn_unusual(who)
-    change = lifecycle.import_key(name, private, who)
-    tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
-    if from_vault is not None and change.changed:
-        warn(f'"{from_vault}" still holds the private key: remove it when nobody reads it any more')
+    chosen = Custody(custody) if custody else strictest(connection.config().store.custodies)
+    if no_escrow and chosen is not Custody.TRANSIT:
+        raise ConfigError("without escrow nothing would be kept in custody kv", hint="leave --no-escrow away")
+    with source.opened(connection, name, custody=chosen, escrow=not no_escrow) as (lifecycle, new):
+        change = lifecycle.import_key(name, new.key, source.identity(new), chosen, escrow=not no_escrow)
+        tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
+    if change.changed:
+        source.warn_of_copy()
 
 
 @key.command("list")
@@ -144,7 +108,10 @@ def show(*, name: str, as_json: bool, connection: Connection) -> None:
         warn(f"versions and staged keys are not shown: {error.message}")
         return
     click.echo()
-    facts(version_facts(stored, private, note, system_clock()))
+    if stored.record.custody is Custody.TRANSIT:
+        facts(transit_facts(stored, store.transit.find(str(stored.record.transit_key)), note))
+    else:
+        facts(version_facts(stored, private, note, system_clock()))
 
 
 @key.command()
@@ -163,28 +130,29 @@ def check(*, name: str, connection: Connection) -> None:
     if planned is not None and planned.delete_version_after not in {"", "0s"}:
         warn(f"versions of its private part are deleted after {planned.delete_version_after} (delete_version_after)")
     click.echo(
-        f'"{name}" is good: private version {minted.stored.record.private_version} has the key ID'
+        f'"{name}" is good: {minted.stored.record.version_name} has the key ID'
         f" {minted.token.key_id} and the fingerprint of the record, and what it signs verifies"
     )
 
 
 @key.command()
-@click.argument("name")
-@click.argument("file")
-@_key_id
+@takes_key("stage")
+@apple_option
 @vault_options
-def stage(*, name: str, file: str, key_id: str | None, connection: Connection) -> None:
+def stage(*, name: str, source: KeySource, no_apple_check: bool, connection: Connection) -> None:
     """Put the new key of FILE beside the current one of NAME. No consumer notices.
 
-    Prints the fingerprint that a second person passes to `key promote`.
+    Before anything is written App Store Connect is asked whether it accepts the key. Prints the fingerprint that a second
+    person passes to `key promote`.
     """
-    _name(name)
-    private, resolved = _read_key(file, key_id)
     superseded: list[Note] = []
-    note = connection.lifecycle("key-admin").stage(name, private, resolved, superseded.append)
-    click.echo(f'staged version {note.private_version} of "{name}", key ID {note.key_id}')
-    tell_superseded(superseded)
-    click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
+    with source.opened(connection, name) as (lifecycle, new):
+        ask_apple(connection, lifecycle.plan(name, new.key, new.key_id), new, skip=no_apple_check)
+        note = lifecycle.stage(name, new.key, new.key_id, superseded.append)
+        click.echo(f'staged {note.version_name} of "{name}", key ID {note.key_id}')
+        tell_superseded(superseded)
+        click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
+    source.warn_of_copy()
 
 
 @key.command()
@@ -198,36 +166,62 @@ def promote(*, name: str, fingerprint: str | None, connection: Connection) -> No
     if fingerprint is None and change.changed:
         record = change.stored.record
         click.echo(f"  the version that {on_one_line(record.imported_by)} staged at {record.imported_at}")
-    old_key_hint(change)
+    old_key_hint(change, system_clock())
 
 
 @key.command()
-@click.argument("name")
-@click.argument("file")
-@_key_id
+@takes_key("rotate")
+@apple_option
+@click.option("--dry-run", is_flag=True, help="Check everything, App Store Connect included, and write nothing.")
 @vault_options
-def rotate(*, name: str, file: str, key_id: str | None, connection: Connection) -> None:
+def rotate(*, name: str, source: KeySource, no_apple_check: bool, dry_run: bool, connection: Connection) -> None:
     """Replace the key of NAME by that of FILE: stage and promote in one.
 
-    Tokens of the old key live on until they expire; revoke it at Apple after that.
+    Before anything is written App Store Connect is asked whether it accepts the key. Tokens of the old key live on until
+    they expire; it is to be revoked at Apple after that.
     """
-    _name(name)
-    private, resolved = _read_key(file, key_id)
+    if dry_run and source.wrapped:
+        raise ConfigError("--dry-run would use the wrapping token up", hint="leave one of the two away")
     superseded: list[Note] = []
-    change = connection.lifecycle("key-admin", "registrar").rotate(name, private, resolved, superseded.append)
-    tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
-    tell_superseded(superseded)
-    old_key_hint(change)
+    with source.opened(connection, name) as (lifecycle, new):
+        plan = lifecycle.plan(name, new.key, new.key_id)
+        ask_apple(connection, plan, new, skip=no_apple_check)
+        if dry_run:
+            source.check_rights(connection, lifecycle, name)
+            tell_plan(name, plan, new.key_id, new.key.spki_sha256)
+            return
+        change = lifecycle.rotate(name, new.key, new.key_id, superseded.append)
+        tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
+        tell_superseded(superseded)
+        old_key_hint(change, system_clock())
+    if change.changed:
+        source.warn_of_copy()
 
 
 @key.command()
 @click.argument("name")
-@click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="Private version; else the one before.")
+@click.option(
+    "--to", type=click.IntRange(min=1), metavar="VERSION", help="Version in the key's custody; else the one before."
+)
 @vault_options
 def rollback(*, name: str, to: int | None, connection: Connection) -> None:
-    """Go back to an earlier key of NAME. What was current becomes staged; no private key is read."""
+    """Go back to an earlier key of NAME, within its custody. What was current becomes staged; no private key is read.
+
+    A retirement of the earlier version is undone first.
+    """
     change = connection.lifecycle("registrar").rollback(_name(name), to)
     tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
+
+
+@key.command()
+@click.argument("name")
+@vault_options
+def retire(*, name: str, connection: Connection) -> None:
+    """Let older versions of NAME sign no more, for keys in custody transit; `rollback` undoes it."""
+    if connection.lifecycle("registrar").retire(_name(name)):
+        click.echo(f'retired "{name}": only its current and newer versions can sign')
+    else:
+        click.echo(f'older versions of "{name}" are retired already')
 
 
 @key.command()
@@ -268,6 +262,9 @@ def destroy(*, name: str, yes: bool, connection: Connection) -> None:
         click.echo(f'there is nothing of "{name}" to destroy')
 
 
+key.add_command(move)
+
+
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -299,25 +296,3 @@ def _confirm(name: str) -> None:
         raise ConfigError(
             "the name was not typed, nothing was destroyed", hint="repeat it and type the name, or add --yes"
         )
-
-
-def _read_key(file: str, key_id: str | None, issuer_id: str | None = None) -> "tuple[PrivateKey, str]":
-    """The key of a file or of standard input, and its key ID; `issuer_id` only to tell when the two are swapped."""
-    from vault_asc.key.file import read_key_file, read_limited
-    from vault_asc.key.identity import resolve_key_id
-    from vault_asc.key.private_key import parse_private_key
-
-    if file == "-":
-        if not sys.stdin:
-            raise ConfigError("standard input is closed", hint="name the .p8 file, or pipe it: ... - < FILE")
-        data, filename = read_limited(sys.stdin.buffer), None
-    else:
-        data, filename = read_key_file(Path(file), warn), Path(file).name
-    return parse_private_key(data), resolve_key_id(key_id, filename, issuer_id)
-
-
-def _warn_unusual(who: "Identity") -> None:
-    from vault_asc.key.identity import usual_key_id
-
-    if not usual_key_id(who.key_id):
-        warn(f'key ID "{who.key_id}" does not look like Apple\'s (10 capital letters and digits)')

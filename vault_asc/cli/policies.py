@@ -1,5 +1,6 @@
-"""`vault-asc policy`: the shipped policies."""
+"""`vault-asc policy`: the shipped policies, and how a token compares with them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -7,6 +8,7 @@ import click
 from vault_asc.cli.output import table, warn
 from vault_asc.cli.wiring import Connection, config_option, vault_options
 from vault_asc.errors import ConfigError, ConflictError, PermissionDeniedError
+from vault_asc.names import Custody
 from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
@@ -21,8 +23,17 @@ def policy() -> None:
     """List, show and write the shipped Vault policies."""
 
 
-_key = click.option("--key", help="The key, for the policies of one key: minter, break-glass.")
+_key = click.option(
+    "--key", help="The key, for the policies of one key: minter, break-glass. Narrows key-admin and registrar to it."
+)
 _nexla = click.option("--nexla", "account", help="The Nexla account of the configuration, for publisher.")
+_custodies = click.option(
+    "--custody",
+    "custodies",
+    type=click.Choice([custody.value for custody in Custody]),
+    multiple=True,
+    help="Grant what keys in this custody need; repeat it for both. Else store.custodies of the configuration.",
+)
 
 
 @policy.command("list")
@@ -31,10 +42,11 @@ def list_() -> None:
     from vault_asc.policy import AGENT, SHIPPED
 
     options = {"key": "--key NAME", "nexla_mount": "--nexla ACCOUNT"}
-    rows = [
-        (shipped.name, " ".join(options[name] for name in shipped.parameters if name in options), shipped.summary)
-        for shipped in (*SHIPPED.values(), AGENT)
-    ]
+    rows = []
+    for shipped in (*SHIPPED.values(), AGENT):
+        needed = [options[name] for name in shipped.parameters if name in options]
+        needed += [f"[{options[name]}]" for name in shipped.optional]
+        rows.append((shipped.name, " ".join(needed), shipped.summary))
     table([("POLICY", "NEEDS", "WHO HOLDS IT"), *rows])
 
 
@@ -42,15 +54,19 @@ def list_() -> None:
 @click.argument("name")
 @_key
 @_nexla
+@_custodies
 @config_option
-def show(*, name: str, key: str | None, account: str | None, connection: Connection) -> None:
+def show(
+    *, name: str, key: str | None, account: str | None, custodies: tuple[str, ...], connection: Connection
+) -> None:
     """Print a shipped policy, filled in for the configured store.
 
     \b
       vault-asc policy show minter --key prod
+      vault-asc policy show minter --key prod --custody transit
       vault-asc policy show agent
     """
-    _, text = _rendered(connection.config(), name, key, account)
+    _, text = rendered(connection.config(), name, key, account, custodies)
     click.echo(text, nl=False)
 
 
@@ -58,6 +74,7 @@ def show(*, name: str, key: str | None, account: str | None, connection: Connect
 @click.argument("name")
 @_key
 @_nexla
+@_custodies
 @click.option("--as", "written_as", metavar="NAME", help="Name in Vault; else one made of prefix, NAME and key.")
 @click.option("--force", is_flag=True, help="Replace a policy even when that takes rights away.")
 @vault_options
@@ -66,6 +83,7 @@ def write(
     name: str,
     key: str | None,
     account: str | None,
+    custodies: tuple[str, ...],
     written_as: str | None,
     force: bool,
     connection: Connection,
@@ -79,11 +97,12 @@ def write(
       vault-asc policy write minter --key prod        written as asc-minter-prod
       vault-asc policy write agent                    for the targets of the configuration
       vault-asc policy write agent --as asc-agent-b   for a host with other targets
+      vault-asc policy write minter --key prod --custody kv --custody transit   while prod moves
     """
     from vault_asc.names import check_name
 
     config = connection.config()
-    policy_name, text = _rendered(config, name, key, account)
+    policy_name, text = rendered(config, name, key, account, custodies)
     if written_as is not None:
         policy_name = check_name(written_as, "policy")
     vault = connection.vault(config)
@@ -92,6 +111,46 @@ def write(
     if not seen:
         warn(f'policy "{policy_name}" was written without knowing what it replaced: the token may not read policies')
     click.echo(policy_name)
+
+
+@policy.command()
+@click.argument("roles", nargs=-1, required=True, metavar="NAME...")
+@_key
+@_nexla
+@_custodies
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@vault_options
+def check(
+    *,
+    roles: tuple[str, ...],
+    key: str | None,
+    account: str | None,
+    custodies: tuple[str, ...],
+    as_json: bool,
+    connection: Connection,
+) -> None:
+    """Compare what your token may do on the sensitive paths of a key with what shipped policies grant there.
+
+    Vault is asked what the token may do on a fixed list of paths (docs/policies.md); nothing is tried. Printed is what
+    the token lacks and what it has too much, and always what cannot be seen this way. Several policies are compared
+    together, as for a token that has them all. Without --key the paths are those of a key that need not exist.
+
+    \b
+      vault-asc policy check minter --key prod --token-file minter.token
+      vault-asc policy check key-admin registrar
+      vault-asc policy check agent --address unix:///run/vault-asc/agent.sock
+    """
+    from vault_asc.cli import policy_check
+    from vault_asc.names import check_name
+
+    config = connection.config()
+    if key is not None:
+        check_name(key)
+    wanted = policy_check.asked(config, roles, key, account, custodies)
+    found = policy_check.compared(connection.vault(config), wanted)
+    (policy_check.tell_json if as_json else policy_check.tell)(found, wanted)
+    if not found.equal:
+        raise policy_check.difference(found, wanted)
 
 
 def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
@@ -115,11 +174,14 @@ def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
     )
 
 
-def _rendered(config: "Config", name: str, key: str | None, account: str | None) -> tuple[str, str]:
+def rendered(
+    config: "Config", name: str, key: str | None, account: str | None, custodies: Sequence[str]
+) -> tuple[str, str]:
     """Name in Vault and text of a policy."""
     from vault_asc import policy as policies
 
-    mount, prefix = config.store.mount, config.store.prefix
+    store = config.store
+    mount, prefix, chosen = store.mount, store.prefix, custodies or store.custodies
     if name == policies.AGENT.name:
         if key is not None or account is not None:
             raise ConfigError("the policy of an Agent comes from the targets", hint="leave --key and --nexla away")
@@ -129,11 +191,23 @@ def _rendered(config: "Config", name: str, key: str | None, account: str | None)
             {(ref.mount, ref.path) for ref in accounts},
             mount=mount,
             prefix=prefix,
+            transit_mount=store.transit_mount,
+            custodies=chosen,
         )
         return policies.policy_name(name, mount=mount, prefix=prefix), text
     ref = config.account(account).service_key if account is not None else None
     nexla_mount, nexla_path = (ref.mount, ref.path) if ref is not None else (None, None)
-    return (
-        policies.policy_name(name, mount=mount, prefix=prefix, key=key, nexla_mount=nexla_mount, nexla_path=nexla_path),
-        policies.render(name, mount=mount, prefix=prefix, key=key, nexla_mount=nexla_mount, nexla_path=nexla_path),
+    written = policies.policy_name(
+        name, mount=mount, prefix=prefix, key=key, nexla_mount=nexla_mount, nexla_path=nexla_path
     )
+    text = policies.render(
+        name,
+        mount=mount,
+        prefix=prefix,
+        key=key,
+        nexla_mount=nexla_mount,
+        nexla_path=nexla_path,
+        transit_mount=store.transit_mount,
+        custodies=chosen,
+    )
+    return written, text

@@ -103,10 +103,11 @@ def check(*, connection: Connection) -> None:
     """Read the configuration and say what it means; asks no server."""
     from vault_asc.agent import check_ticks
     from vault_asc.clock import format_duration
-    from vault_asc.config import state_dir
+    from vault_asc.config import DEFAULT_APPLE_API, state_dir
 
     found = connection.config()
     check_ticks(found)
+    apple_url = found.appstoreconnect.api_url
     click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
     facts(
         [
@@ -114,6 +115,7 @@ def check(*, connection: Connection) -> None:
             ("keys", f"{found.store.mount}/{found.store.prefix}/keys"),
             ("state", str(state_dir(found, os.environ))),
             ("Agent", f"{found.agent.dir}, tick {found.agent.tick} s"),
+            *([] if apple_url == DEFAULT_APPLE_API else [("Apple", apple_url)]),
             *((f"Nexla {name}", account.api_url) for name, account in sorted(found.nexla.items())),
             *(
                 (

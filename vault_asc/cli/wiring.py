@@ -71,7 +71,10 @@ class Connection(NamedTuple):
         """The keys of the configured prefix; policies as for `vault`."""
         from vault_asc.store import Layout, Store
 
-        return Store(self.vault(config, *policies, key=key), Layout(config.store.mount, config.store.prefix))
+        return Store(
+            self.vault(config, *policies, key=key),
+            Layout(config.store.mount, config.store.prefix, config.store.transit_mount),
+        )
 
     def lifecycle(self, *policies: str, key: str | None = None) -> "Lifecycle":
         """The commands of key owners, with the configuration; policies as for `vault`."""
@@ -123,10 +126,10 @@ class Connection(NamedTuple):
 def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
     """The Vault token: file of the option, VAULT_TOKEN, BAO_TOKEN, ~/.vault-token. Never from the command line."""
     if file is not None:
-        return _token(_read_start(file), f'the token file "{file}"')
+        return vault_token(_read_start(file), f'the token file "{file}"')
     for name in ("VAULT_TOKEN", "BAO_TOKEN"):
         if environ.get(name, "").strip():
-            return _token(environ[name], name)
+            return vault_token(environ[name], name)
     try:
         saved = Path.home() / ".vault-token"
         found = _read_start(saved) if saved.exists() else ""
@@ -136,7 +139,7 @@ def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
         raise ConfigError(
             "no Vault token", hint="log in (vault login), set VAULT_TOKEN, or name a file with --token-file"
         )
-    return _token(found, f'"{saved}"')
+    return vault_token(found, f'"{saved}"')
 
 
 def _read_start(file: Path) -> str:
@@ -148,7 +151,7 @@ def _read_start(file: Path) -> str:
         raise ConfigError(f'the token file "{file}" cannot be read: {reason}', hint=f"ls -l {file}") from exc
 
 
-def _token(text: str, where: str) -> "Secret":
+def vault_token(text: str, where: str) -> "Secret":
     """The token in a text; what no HTTP header can carry is no token."""
     from vault_asc.secret import Secret
 

@@ -35,7 +35,8 @@ def _key(data: Mapping[str, Any], where: str, field: str | None) -> PrivateKey:
     candidates = [name for name in data if _text(data, name) is not None and _is_key(str(data[name]))]
     if len(candidates) != 1:
         found = f"several fields with a private key ({_names(candidates)})" if candidates else "no field with one"
-        raise ConfigError(f"{where} has {found}, nothing was imported", hint=f"name it with --field: {_names(data)}")
+        hint = f"name it with --field: {_names(data)}" if data else "it has no fields at all"
+        raise ConfigError(f"{where} has {found}, nothing was imported", hint=hint)
     return parse_private_key(str(data[candidates[0]]).encode())
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -39,6 +40,7 @@ class PublicKey:
         return True
 
 
+@lru_cache(maxsize=1024)  # a service mints from the same few keys again and again
 def public_key(text: str) -> PublicKey:
     """The key of a record's base64 or of Transit's PEM. `ValueError` when it is no P-256 key."""
     pem = text.lstrip().startswith("-----BEGIN")

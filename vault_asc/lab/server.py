@@ -19,12 +19,13 @@ from vault_asc.lab.bao_agent import BaoAgent
 from vault_asc.lab.child import Child
 from vault_asc.secret import Secret
 
-__all__ = ["KV_MOUNT", "BaoAgent", "BaoServer", "ServerTls", "Storage"]
+__all__ = ["KV_MOUNT", "TRANSIT_MOUNT", "BaoAgent", "BaoServer", "ServerTls", "Storage"]
 
 Storage = Literal["inmem", "raft"]
 """Where the server keeps its data: in memory (gone with the process), or in the files of a one-node raft cluster."""
 
 KV_MOUNT: Final = "secret"
+TRANSIT_MOUNT: Final = "asc-transit"
 
 _START_TIMEOUT: Final = 20.0  # seconds; a start takes about half a second on an idle machine
 _START_TRIES: Final = 3  # somebody else may take the free port between finding and using it
@@ -40,7 +41,7 @@ class ServerTls:
 
 
 class BaoServer:
-    """A `bao server` on a free port of 127.0.0.1: initialised, unsealed, KV v2 at `secret/`.
+    """A `bao server` on a free port of 127.0.0.1: initialised, unsealed, KV v2 at `secret/`, Transit at `asc-transit/`.
 
     Attributes:
         address: `http://127.0.0.1:PORT`, or https when `tls` is given; the same after a restart.
@@ -102,6 +103,7 @@ class BaoServer:
         if not self.api("GET", "sys/init")["initialized"]:
             self._initialise()
             self.unseal()
+            self._mount_transit()
             self._mount_kv()
         else:
             self.unseal()
@@ -204,6 +206,9 @@ class BaoServer:
         answer = self.api("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
         self._unseal_key = Secret(answer["keys_base64"][0])
         self.root_token = Secret(answer["root_token"])
+
+    def _mount_transit(self) -> None:
+        self.api("POST", f"sys/mounts/{TRANSIT_MOUNT}", {"type": "transit"}, token=self.root_token)
 
     def _mount_kv(self) -> None:
         self.api("POST", f"sys/mounts/{KV_MOUNT}", {"type": "kv", "options": {"version": "2"}}, token=self.root_token)

@@ -4,11 +4,13 @@
     kv       what KV version 2 holds
     transit  keys in Transit and signatures by them
     wrapping what a wrapping token stands for, and taking it out
+    auditing hashes as an audit device writes them, names of entities
     errors   every error becomes one of ours that names path, capability and shipped policy
 
 Not here: what the secrets mean (`store`), which policies exist (`policy`), how HTTP behaves (`http`).
 """
 
+from vault_asc.vault.auditing import Auditing
 from vault_asc.vault.client import Vault
 from vault_asc.vault.errors import (
     Advice,
@@ -19,13 +21,14 @@ from vault_asc.vault.errors import (
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
 from vault_asc.vault.transit import Transit, TransitKey
-from vault_asc.vault.wrapping import WRAP, Wrapping, WrappingTokenError, look_up, unwrap
+from vault_asc.vault.wrapping import WRAP, WrappedResponse, Wrapping, WrappingTokenError
 
 __all__ = [
     "DEFAULT_MAX_VERSIONS",
     "NO_METADATA",
     "WRAP",
     "Advice",
+    "Auditing",
     "CheckAndSetError",
     "InvalidTokenError",
     "KvMetadata",
@@ -36,8 +39,7 @@ __all__ = [
     "Transit",
     "TransitKey",
     "Vault",
+    "WrappedResponse",
     "Wrapping",
     "WrappingTokenError",
-    "look_up",
-    "unwrap",
 ]

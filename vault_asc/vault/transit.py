@@ -16,7 +16,7 @@ from vault_asc.vault.errors import MissingVersionError
 KEY_TYPE: Final = "ecdsa-p256"
 WRAPPING_HASH: Final = "SHA256"
 _RETIRED: Final = "less than the minimum encryption key version"
-_UNKNOWN: Final = ("higher than the latest key version", "signing key not found")
+_UNKNOWN: Final = ("higher than the latest key version", "signing key not found", "no such key version")
 
 
 class TransitKey(NamedTuple):
@@ -28,7 +28,7 @@ class TransitKey(NamedTuple):
         imported: whether it came from outside, so that Transit has not made it.
         retired_below: older versions than this sign no more; 0 when none is retired.
         deletable: whether it may be deleted as it is.
-        public_keys: PEM of the public half of each version.
+        public_keys: PEM of the public half of each version; empty for a kind that has none.
     """
 
     kind: str
@@ -69,7 +69,11 @@ class Transit:
                 bool(data.get("imported_key")),
                 int(data["min_encryption_version"]),
                 bool(data["deletion_allowed"]),
-                {int(number): str(facts["public_key"]) for number, facts in data["keys"].items()},
+                {
+                    int(number): str(facts["public_key"])
+                    for number, facts in (data.get("keys") or {}).items()
+                    if isinstance(facts, dict)
+                },
             )
 
     def wrapping_key(self) -> str:
@@ -108,10 +112,16 @@ class Transit:
         }
         try:
             data = self.vault.ask("POST", where, "update", body)
+        except NotFoundError:
+            self.vault.require_transit(self.mount)
+            raise
         except VaultError as exc:
-            raise _without_version(where, version, exc) or exc from exc
+            if missing := _without_version(where, version, exc):
+                raise missing from exc
+            raise
         with self.vault.reading(where):
-            return str(data["signature"]).split(":", 2)[2]
+            _vault, _version, signature = str(data["signature"]).split(":", 2)
+            return signature
 
     def retire_below(self, key: str, version: int) -> None:
         """Let older versions than `version` sign no more; the same call with a lower one lets them again."""

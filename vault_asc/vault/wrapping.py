@@ -5,7 +5,9 @@ token that is used up, expired, unknown or an ordinary one is answered with 400 
 does not use it up, and `rewrap` keeps the creation path but not the creation time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import PermissionDeniedError, VaultError
@@ -19,7 +21,6 @@ WRAP: Final = "sys/wrapping/wrap"
 _LOOK_UP: Final = "sys/wrapping/lookup"
 _UNWRAP: Final = "sys/wrapping/unwrap"
 _REFUSED: Final = "wrapping token"  # in all of Vault's words about a token that is none, or none any more
-_UNUSABLE: Final = "the wrapping token is used up, expired or unknown"
 
 
 class WrappingTokenError(VaultError):
@@ -38,36 +39,41 @@ class Wrapping(NamedTuple):
     creation_time: str
 
 
-def look_up(vault: Vault, token: Secret) -> Wrapping:
-    """What a wrapping token stands for; it stays as good as it was. `WrappingTokenError` when it is good no more."""
+@dataclass(frozen=True)
+class WrappedResponse:
+    """What one wrapping token stands for, on the server of a connection."""
+
+    vault: Vault
+    token: Secret
+
+    def look(self) -> Wrapping:
+        """Where it comes from; the token stays as good as it was. `WrappingTokenError` when it is good no more."""
+        with _about_the_token():
+            data = self.vault.as_token(self.token).ask("POST", _LOOK_UP, "update")
+        with self.vault.reading(_LOOK_UP):
+            return Wrapping(safe_text(str(data["creation_path"])), safe_text(str(data["creation_time"])))
+
+    def unwrap(self) -> Mapping[str, Any]:
+        """What was wrapped; the token is used up by it. `WrappingTokenError` when somebody was faster.
+
+        `LostAnswerError` when no answer came back: then the token may be used up or not.
+        """
+        try:
+            with _about_the_token():
+                return self.vault.as_token(self.token).ask("POST", _UNWRAP, "update", writing=True)
+        except LostAnswerError as exc:
+            raise LostAnswerError(
+                f"{exc.message}; it is not known whether the wrapping token is used up",
+                hint="repeat the command; if it refuses the token, ask the sender to wrap the key again",
+            ) from exc
+
+
+@contextmanager
+def _about_the_token() -> Iterator[None]:
+    """A denial is about the wrapping token too, for it was the wrapping token that asked."""
     try:
-        data = vault.as_token(token).ask("POST", _LOOK_UP, "update")
+        yield
     except VaultError as exc:
-        if _is_about_the_token(exc):
-            raise WrappingTokenError(_UNUSABLE) from exc
+        if isinstance(exc, PermissionDeniedError) or _REFUSED in exc.message:
+            raise WrappingTokenError("the wrapping token is used up, expired or unknown") from exc
         raise
-    with vault.reading(_LOOK_UP):
-        return Wrapping(safe_text(str(data["creation_path"])), safe_text(str(data["creation_time"])))
-
-
-def unwrap(vault: Vault, token: Secret) -> Mapping[str, Any]:
-    """What was wrapped; the token is used up by it. `WrappingTokenError` when somebody was faster.
-
-    `LostAnswerError` when no answer came back: then the token may be used up or not.
-    """
-    try:
-        return vault.as_token(token).ask("POST", _UNWRAP, "update", writing=True)
-    except LostAnswerError as exc:
-        raise LostAnswerError(
-            f"{exc.message}; it is not known whether the wrapping token is used up",
-            hint="repeat the command; if it refuses the token, ask the sender to wrap the key again",
-        ) from exc
-    except VaultError as exc:
-        if _is_about_the_token(exc):
-            raise WrappingTokenError(_UNUSABLE) from exc
-        raise
-
-
-def _is_about_the_token(exc: VaultError) -> bool:
-    """A denial is too, for it was the wrapping token that asked."""
-    return isinstance(exc, PermissionDeniedError) or _REFUSED in exc.message

@@ -1,0 +1,154 @@
+"""`audit trace` as somebody types it: what is printed, for people and for programs, and every way in which it fails."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import keys
+from tests.cli.conftest import User, check_failure
+from tests.conftest import NO_RIGHTS, Root, TokenWith
+from tests.integration.audited import Audited, audited
+from tests.support import new_key, team
+from tests.vaults import VaultUnderTest
+from vault_asc import tokens
+from vault_asc.key.private_key import PrivateKey
+from vault_asc.names import Custody
+from vault_asc.tokens import Token, TokenRequest
+
+
+@pytest.fixture
+def scene(vault: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
+    if vault.audit_device is None:
+        pytest.skip("needs a server whose audit log can be read here")
+    with audited(vault, root, kv_mount) as scene:
+        yield scene
+
+
+@pytest.fixture
+def auditor(scene: Audited, user: User, token_with: TokenWith) -> User:
+    """Logged in with the shipped policy, and nothing else."""
+    mount = f'[store]\ntransit_mount = "{scene.layout.transit_mount}"\n'
+    text = user.config_file.read_text(encoding="utf-8")
+    user.config_file.write_text(text.replace("[store]\n", mount), encoding="utf-8")
+    user.use(token_with(scene.policy("auditor")))
+    return user
+
+
+@pytest.fixture
+def key(scene: Audited) -> PrivateKey:
+    """In Transit, as `prod`."""
+    key = new_key()
+    scene.import_key("prod", key, keys.KEY_ID, Custody.TRANSIT)
+    return key
+
+
+def leaked(scene: Audited, name: str = "prod") -> Token:
+    job = scene.job("nightly", "build-7\x1b[2J", scene.policy("minter", name))
+    return scene.mint(job, name, time.time())
+
+
+def saved(user: User, token: Token) -> str:
+    file = user.home / "leaked.jwt"
+    file.write_text(f"Authorization: Bearer {token.value.reveal()}\n", encoding="ascii")
+    return str(file)
+
+
+def asked(scene: Audited, file: str, *more: str) -> tuple[str, ...]:
+    return ("audit", "trace", file, "--audit-log", str(scene.log), "--device", scene.device, *more)
+
+
+def words(text: str) -> list[str]:
+    return [" ".join(row.split()) for row in text.splitlines()]
+
+
+def test_a_leaked_token_is_traced_to_its_job(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    token = leaked(scene)
+    done = auditor.does(*asked(scene, saved(auditor, token)))
+    rows = words(done.out)
+    assert "metadata host build-7\\x1b[2J" in rows
+    assert "metadata role_name nightly" in rows
+    assert f"path {scene.layout.transit_mount}/sign/asc.prod" in rows
+    assert "key version 1" in rows
+    assert "key prod, custody transit, current" in rows
+    assert [row for row in rows if row.startswith("entity ") and "(entity_" in row]
+    assert (done.err, "eyJ" in done.out, "\x1b" in done.out) == ("", False, False)
+    assert not [part for part in token.value.reveal().split(".") if part in done.out]
+
+
+def test_for_programs_and_from_standard_input(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    token = leaked(scene)
+    found = auditor.does(*asked(scene, "-", "--json"), stdin=token.value.reveal().encode()).json
+    (signed,) = found["signed_by"]
+    assert signed["metadata"] == {
+        "host": "build-7\x1b[2J",
+        "job": "job of build-7\x1b[2J",
+        "role_name": "nightly",
+    }
+    assert signed["key_version"] == 1
+    assert found["keys"] == [{"name": "prod", "custody": "transit", "current": True}]
+    assert found["token"]["key_id"] == keys.KEY_ID
+    assert found["genuine"] is True
+    assert (found["reasons"], found["private_part_read_by"]) == ([], [])
+    assert found["logs"][0]["lines"] > 2
+
+
+def test_nothing_found_says_why_and_exits_with_7(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    leaked(scene)
+    alien = tokens.mint(team(keys.KEY_ID), TokenRequest(lifetime=600), key, time.time())
+    done = auditor(*asked(scene, saved(auditor, alien)))
+    check_failure(done, out=True)
+    assert (done.code, done.error) == (7, "the log holds no call that signed this token")
+    assert "probably signed elsewhere" in done.out
+    assert "revoke it at Apple" in done.hint
+    shown = auditor(*asked(scene, saved(auditor, alien), "--json"))
+    assert (shown.code, shown.json["signed_by"]) == (7, [])
+    assert "probably signed elsewhere" in shown.json["reasons"][0]
+
+
+def test_for_custody_kv_readers_are_listed(scene: Audited, auditor: User) -> None:
+    scene.import_key("old", new_key(), keys.KEY_ID, Custody.KV)
+    token = leaked(scene, "old")
+    done = auditor(*asked(scene, saved(auditor, token)))
+    check_failure(done, out=True)
+    assert done.code == 7
+    assert "cannot tell who minted this token" in done.error
+    assert "--custody transit" in done.hint
+    (row,) = [row for row in words(done.out) if row.startswith("1 ")]
+    assert "host=build-7\\x1b[2J" in row
+    (reader,) = auditor(*asked(scene, saved(auditor, token), "--json")).json["private_part_read_by"]
+    assert (reader["times"], reader["version"], reader["metadata"]["role_name"]) == (1, 1, "nightly")
+
+
+def test_a_part_of_a_token_leads_to_callers_without_proof(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    token = leaked(scene)
+    file = Path(saved(auditor, token))
+    file.write_text(token.value.reveal()[:-20], encoding="ascii")
+    done = auditor(*asked(scene, str(file)))
+    check_failure(done, out=True)
+    assert (done.code, "does not prove" in done.error) == (7, True)
+    assert "metadata role_name nightly" in words(done.out)
+    (similar,) = auditor(*asked(scene, str(file), "--json")).json["same_content_signed_by"]
+    assert similar["metadata"]["role_name"] == "nightly"
+
+
+def test_what_can_go_wrong(scene: Audited, auditor: User, key: PrivateKey, token_with: TokenWith) -> None:
+    file = saved(auditor, leaked(scene))
+    auditor.fails(2, "audit", "trace", file)
+    auditor.fails(2, *asked(scene, str(auditor.home / "missing.jwt")))
+    (auditor.home / "none.jwt").write_text("nothing here", encoding="ascii")
+    assert "there is no token" in auditor.fails(3, *asked(scene, str(auditor.home / "none.jwt"))).error
+    assert "cannot be read" in auditor.fails(2, *asked(scene, file, "--audit-log", "nowhere.log")).error
+    assert "no audit device" in auditor.fails(2, *asked(scene, file, "--device", "nope")).error
+    assert "vault audit list" in auditor.fails(2, *asked(scene, file, "--device", "nope")).hint
+    assert "audit device" in auditor.fails(2, *asked(scene, file, "--device", "../x")).error
+    auditor.use(token_with(NO_RIGHTS))
+    assert "auditor" in auditor.fails(6, *asked(scene, file)).hint
+
+
+def test_the_log_that_is_there_several_times_is_read_once(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    file = saved(auditor, leaked(scene))
+    done = auditor.does(*asked(scene, file, "--audit-log", str(scene.log), "--json"))
+    assert len(json.loads(done.out)["logs"]) == 1

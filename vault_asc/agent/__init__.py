@@ -1,0 +1,11 @@
+"""Complete configurations for `vault agent` and `bao agent`, as text, from a `Config`.
+
+Two kinds: with the Agent's helper, vault-asc itself, which keeps Nexla credentials fresh (`ticking`), and without
+anything but the Agent, for token files alone (`pure`). What both have in common is in `parts`.
+"""
+
+from vault_asc.agent.parts import check_ticks
+from vault_asc.agent.pure import render as render_pure
+from vault_asc.agent.ticking import EXEC_TIMEOUT, Exec, render
+
+__all__ = ["EXEC_TIMEOUT", "Exec", "check_ticks", "render", "render_pure"]

@@ -1,0 +1,165 @@
+"""One pass over the lines of an audit log: who signed what is looked for, and who read private parts. Pure.
+
+A log has gigabytes. A line is taken apart only when it names one of the paths that matter, and what one line leaves
+behind is small: readers are counted, not kept.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from vault_asc.audit.entry import Caller, Entry, parse
+
+_ENDS: Final = (b"}\n", b"}")
+# Two times as fast as looking for each value in turn.
+_signing_values: Final = re.compile(rb'"(?:input|signature)"\s*:\s*"([^"]*)"').findall
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is looked for.
+
+    Attributes:
+        namespace: of the keys, without slashes around it.
+        sign_path: path of Transit up to and with `sign/`.
+        private_paths: of the private parts whose readers matter.
+        until: Unix seconds; reads after that do not matter.
+        values: inputs and signatures as they stand in the log.
+        salted: hash of a value that signing calls have: where none has it, the log is of another device.
+    """
+
+    namespace: str
+    sign_path: str
+    private_paths: frozenset[str]
+    until: float
+    values: frozenset[str] = field(repr=False)
+    salted: str
+
+
+class Reader(NamedTuple):
+    """Who read a private part, and which version; None when the log does not say."""
+
+    path: str
+    version: int | None
+    caller: Caller
+
+
+class Reads(NamedTuple):
+    """How often somebody read it, and when first and last: (Unix seconds, time as the log has it)."""
+
+    times: int
+    first: tuple[float, str]
+    last: tuple[float, str]
+
+    def plus(self, other: "Reads") -> "Reads":
+        """Both together."""
+        return Reads(self.times + other.times, min(self.first, other.first), max(self.last, other.last))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a log holds.
+
+    Attributes:
+        lines: how many lines it has.
+        unreadable: how many of them are cut off, or are no entry although they name a path that matters.
+        first: the first entry, None when there is none.
+        last: the last entry.
+        signing: lines of signing calls, of any key.
+        salted: whether any of them is hashed with the salt of the device.
+        entries: signing calls with one of the values.
+        readers: of the private parts.
+    """
+
+    lines: int = 0
+    unreadable: int = 0
+    first: Entry | None = None
+    last: Entry | None = None
+    signing: int = 0
+    salted: bool = False
+    entries: tuple[Entry, ...] = ()
+    readers: Mapping[Reader, Reads] = field(default_factory=dict)
+
+
+def search(lines: Iterable[bytes], sought: Sought) -> Findings:
+    """Look through the lines of one log."""
+    found = _Pass(sought)
+    for line in lines:
+        found.take(line)
+    return found.findings()
+
+
+def together(findings: Iterable[Findings]) -> tuple[list[Entry], dict[Reader, Reads]]:
+    """Entries and readers of several logs, in order of time."""
+    entries: dict[tuple[str, str], Entry] = {}
+    readers: dict[Reader, Reads] = {}
+    for found in findings:
+        entries |= {(entry.request_id, entry.kind): entry for entry in found.entries}
+        for reader, reads in found.readers.items():
+            _add(readers, reader, reads)
+    return (
+        sorted(entries.values(), key=lambda entry: entry.moment),
+        dict(sorted(readers.items(), key=lambda item: item[1].first)),
+    )
+
+
+class _Pass:
+    """Counts and entries, while the lines go by."""
+
+    def __init__(self, sought: Sought) -> None:
+        self._sought = sought
+        self._sign_path, self._salted = sought.sign_path.encode(), sought.salted.encode()
+        self._values = frozenset(value.encode() for value in sought.values)
+        self._private_paths = tuple(path.encode() for path in sought.private_paths)
+        self._lines = self._unreadable = self._signing = 0
+        self._with_salt = False
+        self._first: Entry | None = None
+        self._last = b""
+        self._entries: list[Entry] = []
+        self._readers: dict[Reader, Reads] = {}
+
+    def take(self, line: bytes) -> None:
+        self._lines += 1
+        if not line.endswith(_ENDS) and not line.rstrip().endswith(b"}"):
+            self._unreadable += bool(line.strip())
+            return
+        self._last = line
+        if self._first is None:
+            self._first = parse(line)
+        if self._matters(line):
+            self._keep(parse(line))
+
+    def findings(self) -> Findings:
+        return Findings(
+            self._lines,
+            self._unreadable,
+            self._first,
+            parse(self._last),
+            self._signing,
+            self._with_salt,
+            tuple(self._entries),
+            self._readers,
+        )
+
+    def _matters(self, line: bytes) -> bool:
+        if self._sign_path not in line:
+            return any(path in line for path in self._private_paths)
+        self._signing += 1
+        self._with_salt = self._with_salt or self._salted in line
+        return not self._values.isdisjoint(_signing_values(line))
+
+    def _keep(self, entry: Entry | None) -> None:
+        if entry is None:
+            self._unreadable += 1
+        elif entry.namespace != self._sought.namespace:
+            return
+        elif entry.path.startswith(self._sought.sign_path):  # the values stand in other calls too, such as our look-up
+            self._entries.append(entry)
+        elif entry.path in self._sought.private_paths and entry.gave_secret() and entry.moment <= self._sought.until:
+            when = (entry.moment, entry.time)
+            _add(self._readers, Reader(entry.path, entry.secret_version(), entry.caller), Reads(1, when, when))
+
+
+def _add(readers: dict[Reader, Reads], reader: Reader, reads: Reads) -> None:
+    readers[reader] = readers[reader].plus(reads) if reader in readers else reads

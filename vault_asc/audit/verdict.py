@@ -1,0 +1,90 @@
+"""What a trace proves, and why it may have found nothing. Pure; says no more than the log can answer."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from vault_asc.audit.trace import Trace
+from vault_asc.clock import iso
+from vault_asc.errors import NotFoundError
+from vault_asc.names import Custody
+from vault_asc.secret import safe_text
+from vault_asc.tokens import BACKDATE
+
+
+class Reason(NamedTuple):
+    """Why nothing was found, and what to try."""
+
+    why: str
+    fix: str
+
+
+_SIGNED_ELSEWHERE: Final = Reason(
+    "device, salt and time fit, so it was probably signed elsewhere: with a copy of the .p8, or on another server or mount",
+    "treat the private key as known to others: revoke it at Apple, then look for who had the .p8",
+)
+
+
+def verdict(trace: Trace) -> NotFoundError | None:
+    """The error that the trace ends with; None when it is proved who signed the token."""
+    if trace.signed:
+        return None
+    if trace.similar:
+        return NotFoundError(
+            "the log does not prove who signed this token: its header and payload were signed by the calls above,"
+            " its signature is not among the answers",
+            hint="each of them may be it: the token may be cut off or changed, an answer wrapped or its line missing",
+        )
+    kept = [key.name for key in trace.keys if Custody.KV in key.custodies]
+    if kept:
+        return NotFoundError(
+            f'the log cannot tell who minted this token, only who has read the private part: key "{kept[0]}" is or was'
+            " in custody kv, where tokens are signed outside of Vault",
+            hint=f"have every token in the log from now on: vault-asc key move {kept[0]} --custody transit, then --finish",
+        )
+    return NotFoundError("the log holds no call that signed this token", hint=reasons(trace)[0].fix)
+
+
+def reasons(trace: Trace) -> list[Reason]:
+    """What may be the cause when nothing is proved, the most certain first; empty when something is."""
+    if trace.signed or trace.similar:
+        return []
+    if trace.keys and all(key.custodies == {Custody.KV} for key in trace.keys):
+        return [*_doubts_of_time(trace)]  # of the list of readers; a signing call is not to be expected
+    return [*_doubts_of_token(trace), *_doubts_of_time(trace), *_doubts_of_salt(trace)] or [_SIGNED_ELSEWHERE]
+
+
+def _doubts_of_token(trace: Trace) -> Iterator[Reason]:
+    if not trace.keys:
+        yield Reason(
+            f'no key of this store has the key ID "{safe_text(trace.token.key_id)}", now or in the kept versions of its'
+            " record",
+            "look in the other stores: another prefix, mount or server (--config)",
+        )
+    if trace.genuine is False:
+        yield Reason(
+            "the signature is not of this key: the token is cut off, changed or forged",
+            "take the token once more, whole, from where it was found",
+        )
+
+
+def _doubts_of_time(trace: Trace) -> Iterator[Reason]:
+    minted = trace.token.issued_at + BACKDATE
+    if not any(f.first and f.last and f.first.moment <= minted <= f.last.moment for f in trace.logs.values()):
+        yield Reason(
+            f"no log given reaches over {iso(minted)}, when the token was probably minted",
+            "give the rotated files too, and those of all servers of the cluster: --audit-log for each",
+        )
+
+
+def _doubts_of_salt(trace: Trace) -> Iterator[Reason]:
+    signing = sum(found.signing for found in trace.logs.values())
+    if not signing:
+        yield Reason(
+            "the logs given hold no signing call of this Transit mount at all",
+            "give the log of the server that signs, and see that store.transit_mount is right",
+        )
+    elif not any(found.salted for found in trace.logs.values()):
+        yield Reason(
+            f'none of the {signing} signing lines was hashed by audit device "{trace.device}" as it is now',
+            "name the device of this log with --device (vault audit list); one that was switched off has lost its salt",
+        )

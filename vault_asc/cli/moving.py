@@ -1,0 +1,91 @@
+"""`vault-asc key move`: from one custody to another."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vault_asc.cli.key_source import read_private_key
+from vault_asc.cli.key_view import tell
+from vault_asc.cli.output import warn
+from vault_asc.cli.wiring import Connection, vault_options
+from vault_asc.errors import ConfigError
+from vault_asc.names import Custody, check_name
+
+if TYPE_CHECKING:
+    from vault_asc.moving import Moving
+
+
+@click.command()
+@click.argument("name")
+@click.option("--custody", type=click.Choice([*Custody]), help="Where to.")
+@click.option("--file", metavar="FILE|-", help="Take the private key from its .p8 file, not from KV.")
+@click.option(
+    "--granted", is_flag=True, help="Move without asking whether the policies in Vault grant the new custody."
+)
+@click.option(
+    "--finish", is_flag=True, help="Claim the new custody; refused while a policy still grants the old place."
+)
+@click.option("--remove-copy", is_flag=True, help="With --finish: remove what lies in the old place, for good.")
+@vault_options
+def move(
+    *,
+    name: str,
+    custody: str | None,
+    file: str | None,
+    granted: bool,
+    finish: bool,
+    remove_copy: bool,
+    connection: Connection,
+) -> None:
+    """Move the current version of NAME to another custody. No consumer notices.
+
+    Whoever may mint now has to be granted the new custody first. A stricter custody is claimed only by --finish, when no
+    policy grants the old place any more.
+
+    \b
+      vault-asc policy write minter --key prod --custody kv --custody transit
+      vault-asc key move prod --custody transit
+      vault-asc policy write minter --key prod --custody transit --force
+      vault-asc key move prod --finish --remove-copy
+    """
+    check_name(name)
+    if finish == (custody is not None) or (finish and (file or granted)) or (remove_copy and not finish):
+        raise ConfigError(
+            "move needs either --custody, with --file and --granted at most, or --finish, with --remove-copy at most",
+            hint=f"vault-asc key move {name} --custody transit, later: vault-asc key move {name} --finish",
+        )
+    if custody is None:
+        _finish(connection, name, remove_copy=remove_copy)
+        return
+    key = None if file is None else read_private_key(file)
+    moving = _moving(connection, name, "key-admin", "registrar", *([] if key else ["minter"]), "auditor")
+    change = moving.move(name, Custody(custody), key, granted=granted)
+    tell(
+        change, f'moved "{name}" to custody {custody}', f'"{name}" is in custody {custody} already, nothing was changed'
+    )
+    if change.stored.record.moved_from is not None:
+        click.echo(f"  when no minter needs the old place any more: vault-asc key move {name} --finish")
+    if change.changed and custody == Custody.KV:
+        warn("in custody kv whoever may mint can copy the key")
+
+
+def _finish(connection: Connection, name: str, *, remove_copy: bool) -> None:
+    needed = ("registrar", "auditor", *(["break-glass"] if remove_copy else []))
+    change = _moving(connection, name, *needed).finish(name, remove_copy=remove_copy)
+    custody = change.stored.record.custody
+    tell(
+        change,
+        f'finished the move of "{name}": no policy grants the old place any more',
+        f'no policy grants another place than custody {custody} for "{name}", nothing was changed',
+    )
+    if change.before is not None and remove_copy:
+        click.echo("  removed what lay there")
+    click.echo(
+        "  not seen: root, whoever may write policies, other namespaces, backups, and copies that were made before"
+    )
+
+
+def _moving(connection: Connection, name: str, *policies: str) -> "Moving":
+    from vault_asc.moving import Moving
+
+    return Moving(connection.lifecycle(*policies, key=name))
