@@ -108,6 +108,8 @@ def transit_mount(_transit: str, root: Root) -> Iterator[str]:
     yield _transit
     with contextlib.suppress(NotFoundError):  # no keys
         for name in root("LIST", f"{_transit}/keys")["data"]["keys"]:
+            if name.endswith("/"):
+                continue  # where Transit keeps its wrapping key
             root("POST", f"{_transit}/keys/{name}/config", {"deletion_allowed": True})
             root("DELETE", f"{_transit}/keys/{name}")
 

@@ -182,8 +182,13 @@ def test_a_token_is_read_wherever_it_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     ("header", "claims"),
-    [({}, {"iat": 1, "exp": 2}), ({"kid": "x"}, {"iat": 1}), ({"kid": "x"}, {"iat": -1, "exp": 2})]
-    + [({"kid": "x"}, {"iat": 1, "exp": 10**30}), ({"kid": "x"}, {"iat": 1, "exp": 1e400})],
+    [
+        ({}, {"iat": 1, "exp": 2}),
+        ({"kid": "x"}, {"iat": 1}),
+        ({"kid": "x"}, {"iat": -1, "exp": 2}),
+        ({"kid": "x"}, {"iat": 1, "exp": 10**30}),
+        ({"kid": "x"}, {"iat": 1, "exp": 1e400}),
+    ],
 )
 def test_what_is_no_token_of_app_store_connect(header: dict[str, Any], claims: dict[str, Any]) -> None:
     assert leaked_token(jwt.encode(claims, keys.ec_key(), "ES256", header)) is None
@@ -327,17 +332,10 @@ def test_a_packed_file_that_ends_early_is_read_as_far_as_it_goes(tmp_path: Path)
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with_writer = os.open(pipe, os.O_RDWR)  # opening it for reading finds a writer at once
-
-    def write() -> None:
-        with pipe.open("wb") as stream:
-            os.close(with_writer)
-            stream.writelines([line()] * 100)
-
-    found = lines(pipe)
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(line() * 100))
+    rows = lines(pipe)
     writer.start()
-    assert len([*found]) == 100
+    assert len([*rows]) == 100
     writer.join()
 
 

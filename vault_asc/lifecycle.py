@@ -23,7 +23,7 @@ from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
 from vault_asc.placement import Place, Placement
-from vault_asc.record import VERSION_NAMES, BadRecordError, Note, Record, State, StoredRecord
+from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import MissingVersionError
@@ -206,9 +206,8 @@ class Lifecycle:
         current = stored.record
         if to == current.version:
             return Change(stored, changed=False)
-        older = self._history(
-            stored, lambda r: r.custody is current.custody and (r.version == to if to else r.version < current.version)
-        )
+        own = (past.record for past in self.store.past(stored) if past.record.custody is current.custody)
+        older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
             what = f"{VERSION_NAMES[current.custody]} {to}" if to else f"an earlier key in custody {current.custody}"
             raise NotFoundError(
@@ -306,20 +305,6 @@ class Lifecycle:
         signed = record._replace(changed_by=self.store.vault.whoami())
         self.store.write_record(stored.name, signed, cas=stored.version)
         return Change(self.store.read(stored.name), changed=True, before=stored)
-
-    def _history(self, stored: StoredRecord, wanted: Callable[[Record], bool]) -> Record | None:
-        """The newest earlier version of the record for which `wanted` holds."""
-        for version, facts in sorted(self.store.record_metadata(stored.name).versions.items(), reverse=True):
-            if version < stored.version and facts.readable:
-                try:
-                    record = self.store.read(stored.name, version).record
-                except (BadRecordError, MissingVersionError):
-                    continue  # not ours, or pruned since: what lies before it may still be good
-                if stored.record.custody is Custody.KV and record.private_version is None:
-                    return None  # the private parts were removed then, and KV has counted from 1 again since
-                if wanted(record):
-                    return record
-        return None
 
 
 def _fingerprint(text: str) -> str:

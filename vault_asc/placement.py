@@ -61,7 +61,7 @@ class Placement:
         """
         where = self.store.layout.transit(name)
         before = self._transit_key(where)
-        above = max(above, before.retired_below - 1 if before else 0)
+        above = _counting_from(before, above)
         found = _in_transit(where, before, key.spki_sha256, above=above)
         if found is not None:
             return found
@@ -113,11 +113,17 @@ class Placement:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def staged(self, stored: StoredRecord, note: Note | None) -> Note | None:
-        """The note, provided that it tells of a version that is newer than the current one and there."""
-        if note is None:
+        """The note, provided that it tells of a version that is newer than the current one and there.
+
+        When the key in Transit was deleted and made anew, its numbers began anew, and any version is newer than none.
+        """
+        version = note.version(stored.record.custody) if note else None
+        if note is None or version is None:
             return None
-        version = note.version(stored.record.custody)
-        return note if version and version > stored.record.version and self.of_note(stored, note) else None
+        newer = version > stored.record.version or (
+            stored.record.custody is Custody.TRANSIT and self.of_record(stored.name, stored.record) is None
+        )
+        return note if newer and self.of_note(stored, note) else None
 
     def of_note(self, stored: StoredRecord, note: Note) -> Place | None:
         """Where the version of a note lies, None when it is not there (any more).
@@ -199,6 +205,13 @@ class Placement:
             f" (max_versions {kept}); nothing was written",
             hint=f"promote what is staged, or keep more: vault kv metadata put -max-versions={kept + 10} {where}",
         )
+
+
+def _counting_from(key: TransitKey | None, above: int) -> int:
+    """The version above which one is new and can sign: `above`, unless the key was deleted and made anew since."""
+    if key is None:
+        return 0
+    return max(above if above in key.public_keys else 0, key.retired_below - 1)
 
 
 def _in_transit(

@@ -10,13 +10,15 @@ Three KV v2 secrets per key, below one mount and prefix (and in custody transit 
 Reading and single check-and-set writes are here; the order of writes that makes up a command is in `lifecycle`.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultUnavailableError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import transit_key
-from vault_asc.record import Note, Record, StoredRecord
+from vault_asc.record import BadRecordError, Note, Record, StoredRecord
 from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Transit, Vault
 
 
@@ -82,6 +84,13 @@ class Store:
             if exc.state == "deleted":
                 raise
             return None
+
+    def past(self, stored: StoredRecord) -> Iterator[StoredRecord]:
+        """The earlier versions of a record, the newest first, as far as they are still there and ours."""
+        for version, facts in sorted(self.record_metadata(stored.name).versions.items(), reverse=True):
+            if version < stored.version and facts.readable:
+                with suppress(BadRecordError, MissingVersionError):  # not ours, or pruned since
+                    yield self.read(stored.name, version)
 
     def record_metadata(self, name: str) -> KvMetadata:
         """Versions of the record."""

@@ -116,7 +116,7 @@ def test_for_custody_kv_readers_are_listed(scene: Audited, auditor: User) -> Non
     assert done.code == 7
     assert "cannot tell who minted this token" in done.error
     assert "--custody transit" in done.hint
-    (row,) = [row for row in words(done.out) if row.startswith("1 ")]
+    (row,) = [row for row in words(done.out) if row.startswith("old 1 1 ")]
     assert "host=build-7\\x1b[2J" in row
     (reader,) = auditor(*asked(scene, saved(auditor, token), "--json")).json["private_part_read_by"]
     assert (reader["times"], reader["version"], reader["metadata"]["role_name"]) == (1, 1, "nightly")

@@ -31,6 +31,7 @@ PACKAGE = Path(secret.__file__).parent
 SCENES = GOOD | BAD | PASSES
 # `reveal()` is the only way out of a Secret: whoever adds a module here has thought about where it goes.
 REVEALING = {
+    "audit/marks.py",
     "apple/client.py",
     "cli/minting.py",
     "cli/wiring.py",

@@ -15,39 +15,62 @@ from vault_asc.custody import KeyTokenSource, TokenSource
 from vault_asc.errors import TokenRequestError, VaultAscError, VaultError
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
+from vault_asc.key.public_key import public_key
+from vault_asc.key.wrapping import wrapped
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
 from vault_asc.record import State, StoredRecord
 from vault_asc.store import Store
 from vault_asc.tokens import TokenRequest
-from vault_asc.vault import KvSecret, MissingVersionError
+from vault_asc.vault import MissingVersionError
 
 NOW: Final = 1_780_000_000.9
 
 
-def _place_in_kv(keeper: Lifecycle, key: PrivateKey, who: Identity) -> None:
-    keeper.import_key(NAME, key, who)
+@dataclass(frozen=True)
+class Kept:
+    """A way to keep a key: how it comes there, and how it is lost."""
+
+    custody: Custody
+    escrow: bool = True
+
+    def place(self, keeper: Lifecycle, key: PrivateKey, who: Identity, name: str = NAME) -> None:
+        keeper.import_key(name, key, who, self.custody, escrow=self.escrow)
+
+    def lose(self, keeper: Lifecycle) -> None:
+        """Whatever could sign is gone, the record stays."""
+        layout = keeper.store.layout
+        if self.custody is Custody.KV:
+            keeper.store.vault.kv_delete_all(layout.mount, layout.private(NAME))
+        else:
+            keeper.store.transit.delete(layout.transit(NAME))
 
 
-PLACE: Final[Mapping[Custody, Callable[[Lifecycle, PrivateKey, Identity], None]]] = {Custody.KV: _place_in_kv}
-"""How a key comes into each custody; a custody without an entry fails this suite."""
+KEPT: Final[Mapping[str, Kept]] = {
+    "kv": Kept(Custody.KV),
+    "transit": Kept(Custody.TRANSIT),
+    "transit without escrow": Kept(Custody.TRANSIT, escrow=False),
+}
 
 
-@pytest.fixture(params=list(Custody), ids=str)
-def custody(request: pytest.FixtureRequest) -> Custody:
-    assert isinstance(request.param, Custody)
-    return request.param
+def test_this_suite_runs_for_every_custody() -> None:
+    assert {kept.custody for kept in KEPT.values()} == set(Custody)
+
+
+@pytest.fixture(params=KEPT)
+def kept(request: pytest.FixtureRequest) -> Kept:
+    return KEPT[request.param]
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount) as made:
+def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str) -> Iterator[Lifecycle]:
+    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as made:
         yield made
 
 
 @dataclass(frozen=True)
 class RacedStore(Store):
-    """A store in which something happens between the reading of the record and that of the private part."""
+    """A store in which something happens between the reading of the record and the signature."""
 
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
     record_reads: list[int] = field(default_factory=list)
@@ -55,12 +78,9 @@ class RacedStore(Store):
     def read(self, name: str, version: int | None = None) -> StoredRecord:
         stored = super().read(name, version)
         self.record_reads.append(stored.version)
-        return stored
-
-    def read_private(self, stored: StoredRecord) -> KvSecret:
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        return super().read_private(stored)
+        return stored
 
 
 def source(store: Store) -> TokenSource:
@@ -81,10 +101,10 @@ OF_ENTERPRISE = identity(key_id=keys.KEY_ID, issuer_id=keys.ISSUER_ID, individua
     ids=["team", "individual", "enterprise"],
 )
 def test_token_has_exactly_the_claims_and_the_keys_signature(
-    custody: Custody, keeper: Lifecycle, who: Identity, whose: dict[str, str]
+    kept: Kept, keeper: Lifecycle, who: Identity, whose: dict[str, str]
 ) -> None:
     key = new_key()
-    PLACE[custody](keeper, key, who)
+    kept.place(keeper, key, who)
 
     minted = source(keeper.store).token(TokenRequest(lifetime=600, scope=("GET /v1/apps",)))
 
@@ -93,13 +113,13 @@ def test_token_has_exactly_the_claims_and_the_keys_signature(
     issued = int(NOW) - 60
     assert claims == whose | {"iat": issued, "exp": issued + 600, "scope": ["GET /v1/apps"]}
     assert minted.stored.record.identity == who
-    assert minted.stored.record.custody is custody
+    assert minted.stored.record.custody is kept.custody
     assert minted.stored.record.spki_sha256 == key.spki_sha256
 
 
-def test_kid_follows_the_record(custody: Custody, keeper: Lifecycle) -> None:
+def test_kid_follows_the_record(kept: Kept, keeper: Lifecycle) -> None:
     first, second = new_key(), new_key()
-    PLACE[custody](keeper, first, TEAM)
+    kept.place(keeper, first, TEAM)
     keeper.rotate(NAME, second, keys.OTHER_KEY_ID)
 
     header, _ = verified(source(keeper.store).token(TokenRequest()).token, second)
@@ -107,8 +127,19 @@ def test_kid_follows_the_record(custody: Custody, keeper: Lifecycle) -> None:
     assert header["kid"] == keys.OTHER_KEY_ID == keeper.store.read(NAME).record.identity.key_id
 
 
-def test_disabled_key_mints_nothing_and_says_who_disabled_it(custody: Custody, keeper: Lifecycle) -> None:
-    PLACE[custody](keeper, new_key(), TEAM)
+def test_a_version_that_is_only_staged_signs_nothing(kept: Kept, keeper: Lifecycle) -> None:
+    first, second = new_key(), new_key()
+    kept.place(keeper, first, TEAM)
+    note = keeper.stage(NAME, second, keys.OTHER_KEY_ID)
+    assert note.version(kept.custody) == 2  # the newest, and in Transit what signs when no version is said
+
+    header, _ = verified(source(keeper.store).token(TokenRequest()).token, first)
+
+    assert header["kid"] == keys.KEY_ID
+
+
+def test_disabled_key_mints_nothing_and_says_who_disabled_it(kept: Kept, keeper: Lifecycle) -> None:
+    kept.place(keeper, new_key(), TEAM)
     keeper.set_state(NAME, State.DISABLED)
 
     with pytest.raises(TokenRequestError, match=f'key "{NAME}" was disabled by root at 20') as caught:
@@ -119,8 +150,8 @@ def test_disabled_key_mints_nothing_and_says_who_disabled_it(custody: Custody, k
     mint(keeper.store)
 
 
-def test_missing_key(custody: Custody, keeper: Lifecycle) -> None:
-    PLACE[custody](keeper, new_key(), TEAM)
+def test_missing_key(kept: Kept, keeper: Lifecycle) -> None:
+    kept.place(keeper, new_key(), TEAM)
 
     with pytest.raises(MissingVersionError, match='no key "nope" in') as caught:
         mint(keeper.store, "nope")
@@ -258,19 +289,155 @@ def test_destroyed_private_part_is_left_by_the_rollback_that_the_hint_names(
     verified(mint(keeper.store).token, old)
 
 
-# Races between the two reads of a mint.
+# What can be wrong with a key in Transit, or with what the record says of it.
 
 
-def test_rotation_and_destruction_between_the_reads_costs_one_more_read_and_no_error(
-    keeper: Lifecycle, root: Root, kv_mount: str
+@dataclass(frozen=True)
+class InTransit:
+    """The key `asc.prod` in the hands of somebody who may do everything."""
+
+    keeper: Lifecycle
+    root: Root
+    kv: str
+    transit: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.transit}/keys/{PREFIX}.{NAME}"
+
+    def delete(self) -> None:
+        self.keeper.store.transit.delete(f"{PREFIX}.{NAME}")
+
+    def put(self, key: PrivateKey, *, further: bool = False) -> None:
+        transit = self.keeper.store.transit
+        transit.put(f"{PREFIX}.{NAME}", wrapped(key, transit.wrapping_key()), further=further)
+
+    def configure(self, setting: str, value: object) -> None:
+        self.root("POST", f"{self.path}/config", {setting: value})
+
+    def replace(self, body: dict[str, object], how: str = "") -> None:
+        self.delete()
+        self.root("POST", self.path + how, body)
+
+    def rewrite_record(self, **change: object) -> None:
+        path = f"{self.kv}/data/{PREFIX}/keys/{NAME}"
+        self.root("POST", path, {"data": self.root("GET", path)["data"]["data"] | change})
+
+
+def _swap(there: InTransit, _key: PrivateKey) -> None:
+    there.delete()
+    there.put(new_key())
+
+
+def _move_pointer(there: InTransit, _key: PrivateKey) -> None:
+    there.put(new_key(), further=True)
+    there.rewrite_record(transit_version=2)
+
+
+def _retire(there: InTransit, setting: str) -> None:
+    there.put(new_key(), further=True)
+    there.configure(setting, 2)
+
+
+def _spki(key: PrivateKey) -> str:
+    return public_key(key.public_key_pem()).text
+
+
+NOT_ITS_SIGNATURE: Final = "what it signs does not verify with the record's public key, so no token was minted"
+NOT_ITS_FINGERPRINT: Final = "the record's public key has not the record's fingerprint, so no token was minted"
+WRONG_IN_TRANSIT: Final[dict[str, tuple[Callable[[InTransit, PrivateKey], None], str]]] = {
+    "deleted": (
+        lambda there, _key: there.delete(),
+        r'Transit version 1 of key "prod" is missing \(deleted with its key, or never imported\)$',
+    ),
+    "retired": (lambda there, _key: _retire(there, "min_encryption_version"), "Transit version 1 .* is retired$"),
+    "archived": (
+        lambda there, _key: _retire(there, "min_decryption_version"),
+        r'Transit version 1 of key "prod" is missing \(deleted with its key, or never imported\)$',
+    ),
+    "never imported": (
+        lambda there, _key: there.rewrite_record(transit_version=7),
+        r'Transit version 7 of key "prod" is missing \(deleted with its key, or never imported\)$',
+    ),
+    "swapped": (_swap, NOT_ITS_SIGNATURE),
+    "other version": (_move_pointer, NOT_ITS_SIGNATURE),
+    "generated": (lambda there, _key: there.replace({"type": "ecdsa-p256"}), NOT_ITS_SIGNATURE),
+    "other curve": (lambda there, _key: there.replace({"type": "ecdsa-p384"}), NOT_ITS_SIGNATURE),
+    "other algorithm": (lambda there, _key: there.replace({"type": "ed25519"}), NOT_ITS_SIGNATURE),
+    "encryption key": (
+        lambda there, _key: there.replace({"type": "aes256-gcm96"}),
+        "key type aes256-gcm96 does not support signing",
+    ),
+    "public half only": (
+        lambda there, key: there.replace({"type": "ecdsa-p256", "public_key": key.public_key_pem()}, "/import"),
+        "does not contain a private part",
+    ),
+    "public key of another": (
+        lambda there, _key: there.rewrite_record(public_key=_spki(new_key())),
+        NOT_ITS_FINGERPRINT,
+    ),
+    "public key of no kind": (lambda there, _key: there.rewrite_record(public_key="aGVsbG8="), NOT_ITS_FINGERPRINT),
+    "fingerprint of another": (
+        lambda there, _key: there.rewrite_record(spki_sha256=new_key().spki_sha256),
+        NOT_ITS_FINGERPRINT,
+    ),
+    "name of a path": (
+        lambda there, _key: there.rewrite_record(transit_key="asc.prod/sha2-512"),
+        "is no record of vault-asc: ValueError transit_key",
+    ),
+    "version 0": (
+        lambda there, _key: there.rewrite_record(transit_version=0),
+        "is no record of vault-asc: ValueError transit_version is 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_IN_TRANSIT)
+@pytest.mark.parametrize("escrow", [True, False], ids=["escrow", "no escrow"])
+def test_damaged_key_in_transit_is_refused_by_a_message_of_its_own(
+    keeper: Lifecycle, root: Root, kv_mount: str, transit_mount: str, case: str, escrow: bool
 ) -> None:
+    damage, message = WRONG_IN_TRANSIT[case]
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.TRANSIT, escrow=escrow)
+    damage(InTransit(keeper, root, kv_mount, transit_mount), key)
+
+    with pytest.raises(VaultError, match=message) as caught:
+        mint(keeper.store)
+
+    assert caught.value.hint
+    assert [other for other, (_, regex) in WRONG_IN_TRANSIT.items() if re.search(regex, caught.value.message)] == [
+        other for other, (_, regex) in WRONG_IN_TRANSIT.items() if regex == message
+    ]
+    assert_says_nothing_of(key, caught.value)
+
+
+def test_transit_mount_that_is_not_there(keeper: Lifecycle) -> None:
+    keeper.import_key(NAME, new_key(), TEAM, Custody.TRANSIT)
+    elsewhere = Store(keeper.store.vault, keeper.store.layout._replace(transit_mount="nowhere"))
+
+    with pytest.raises(VaultError, match='there is no mount at "nowhere"') as caught:
+        mint(elsewhere)
+
+    assert "vault secrets enable -path=nowhere transit" in str(caught.value.hint)
+
+
+# Races between the reading of the record and the signature.
+
+
+def test_rotation_and_loss_in_between_costs_one_more_read_and_no_error(kept: Kept, keeper: Lifecycle) -> None:
     new = new_key()
-    keeper.import_key(NAME, new_key(), TEAM)
-    part = PrivatePart(root, kv_mount)
+    kept.place(keeper, new_key(), TEAM)
 
     def meanwhile() -> None:
         keeper.rotate(NAME, new, keys.OTHER_KEY_ID)
-        part.act("destroy")
+        if kept.custody is Custody.TRANSIT:
+            keeper.retire(NAME)
+        else:
+            layout = keeper.store.layout
+            keeper.store.vault.ask(
+                "POST", f"{layout.mount}/destroy/{layout.private(NAME)}", "update", {"versions": [1]}
+            )
 
     raced = RacedStore(keeper.store.vault, keeper.store.layout, [meanwhile])
 
@@ -281,9 +448,11 @@ def test_rotation_and_destruction_between_the_reads_costs_one_more_read_and_no_e
     assert header["kid"] == keys.OTHER_KEY_ID
 
 
-def test_rotation_between_the_reads_still_mints_with_the_key_of_the_record_that_was_read(keeper: Lifecycle) -> None:
+def test_rotation_in_between_still_mints_with_the_key_of_the_record_that_was_read(
+    kept: Kept, keeper: Lifecycle
+) -> None:
     old = new_key()
-    keeper.import_key(NAME, old, TEAM)
+    kept.place(keeper, old, TEAM)
     raced = RacedStore(
         keeper.store.vault, keeper.store.layout, [lambda: keeper.rotate(NAME, new_key(), keys.OTHER_KEY_ID)]
     )
@@ -294,41 +463,49 @@ def test_rotation_between_the_reads_still_mints_with_the_key_of_the_record_that_
     assert raced.record_reads == [1]
 
 
-def test_key_that_is_disabled_between_the_reads_is_not_minted_from(
-    keeper: Lifecycle, root: Root, kv_mount: str
-) -> None:
-    keeper.import_key(NAME, new_key(), TEAM)
-    part = PrivatePart(root, kv_mount)
+def test_key_that_is_disabled_and_lost_in_between_is_not_minted_from(kept: Kept, keeper: Lifecycle) -> None:
+    kept.place(keeper, new_key(), TEAM)
 
     def meanwhile() -> None:
         keeper.set_state(NAME, State.DISABLED)
-        part.act("destroy")
+        kept.lose(keeper)
 
     with pytest.raises(TokenRequestError, match="was disabled by"):
         mint(RacedStore(keeper.store.vault, keeper.store.layout, [meanwhile]))
 
 
-def test_second_loss_in_a_row_is_reported_for_the_key_and_not_tried_for_ever(
-    keeper: Lifecycle, root: Root, kv_mount: str
-) -> None:
-    keeper.import_key(NAME, new_key(), TEAM)
+def test_second_loss_in_a_row_is_reported_for_the_key_and_not_tried_for_ever(kept: Kept, keeper: Lifecycle) -> None:
+    kept.place(keeper, new_key(), TEAM)
 
     def lose(number: int) -> None:
         keeper.rotate(NAME, new_key(), key_id(number))
-        root("POST", f"{kv_mount}/destroy/{PREFIX}/private/{NAME}", {"versions": [number, number + 1]})
+        kept.lose(keeper)
 
     raced = RacedStore(keeper.store.vault, keeper.store.layout, [lambda: lose(1), lambda: lose(2)])
 
-    with pytest.raises(MissingVersionError, match=f'private version 2 of key "{NAME}" was destroyed') as caught:
+    with pytest.raises(MissingVersionError, match=f'version 2 of key "{NAME}" is missing') as caught:
         mint(raced)
 
     assert raced.record_reads == [1, 2]
     assert caught.value.hint
 
 
-def test_same_key_under_two_names_keeps_two_identities(keeper: Lifecycle) -> None:
+def test_lost_key_is_back_after_the_rotation_that_the_hint_names(kept: Kept, keeper: Lifecycle) -> None:
+    new = new_key()
+    kept.place(keeper, new_key(), TEAM)
+    kept.lose(keeper)
+    with pytest.raises(MissingVersionError, match="is missing") as caught:
+        mint(keeper.store)
+    assert f"vault-asc key rotate {NAME} FILE" in str(caught.value.hint)
+
+    keeper.rotate(NAME, new, keys.OTHER_KEY_ID)
+
+    verified(mint(keeper.store).token, new)
+
+
+def test_same_key_under_two_names_keeps_two_identities(kept: Kept, keeper: Lifecycle) -> None:
     key = new_key()
-    keeper.import_key("one", key, team(key_id(1)))
-    keeper.import_key("two", key, team(key_id(2)))
+    kept.place(keeper, key, team(key_id(1)), "one")
+    kept.place(keeper, key, team(key_id(2)), "two")
 
     assert [mint(keeper.store, name).token.key_id for name in ("one", "two")] == [key_id(1), key_id(2)]

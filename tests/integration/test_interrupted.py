@@ -21,6 +21,8 @@ from vault_asc.clock import system_clock
 from vault_asc.errors import NotFoundError, TokenRequestError, VaultError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
+from vault_asc.moving import Moving
+from vault_asc.names import Custody
 from vault_asc.record import State
 from vault_asc.store import Layout, Store
 from vault_asc.vault import Vault
@@ -31,7 +33,7 @@ class Killed(BaseException):
 
 
 @contextmanager
-def killed_after(writes: int, server: VaultUnderTest, mount: str) -> Iterator[Lifecycle]:
+def killed_after(writes: int, server: VaultUnderTest, layout: Layout) -> Iterator[Lifecycle]:
     """Commands that die as soon as so many writes were answered."""
     left = writes
 
@@ -47,15 +49,15 @@ def killed_after(writes: int, server: VaultUnderTest, mount: str) -> Iterator[Li
     with http.session(ca_file=server.ca_file) as session:
         through = session.send
         session.send = send  # type: ignore[method-assign]  # below hvac and above the wire, as a kill would strike
-        yield Lifecycle(
-            Store(Vault(server.address, server.root_token, session=session), Layout(mount, PREFIX)), system_clock
-        )
+        yield Lifecycle(Store(Vault(server.address, server.root_token, session=session), layout), system_clock)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A key and its successor."""
+    """A key and its successor, and how the first one is imported."""
 
+    custody: Custody = Custody.KV
+    escrow: bool = True
     old: PrivateKey = field(default_factory=new_key)
     new: PrivateKey = field(default_factory=new_key)
 
@@ -68,11 +70,13 @@ class Scene:
         except TokenRequestError:
             return "disabled"
         except NotFoundError:
-            return "none"
+            if keeper.store.find(NAME) is None:
+                return "none"
+            raise
         raise AssertionError("the name stands for an unknown key")
 
     def imported(self, keeper: Lifecycle) -> object:
-        return keeper.import_key(NAME, self.old, TEAM)
+        return keeper.import_key(NAME, self.old, TEAM, self.custody, escrow=self.escrow)
 
     def staged(self, keeper: Lifecycle) -> object:
         return keeper.stage(NAME, self.new, keys.OTHER_KEY_ID)
@@ -86,6 +90,9 @@ class Scene:
     def rolled_back(self, keeper: Lifecycle) -> object:
         return keeper.rollback(NAME, 1)
 
+    def retired(self, keeper: Lifecycle) -> object:
+        return keeper.retire(NAME)
+
     def disabled(self, keeper: Lifecycle) -> object:
         return keeper.set_state(NAME, State.DISABLED)
 
@@ -94,6 +101,24 @@ class Scene:
 
     def destroyed(self, keeper: Lifecycle) -> object:
         return keeper.destroy(NAME)
+
+    def moved_to_transit(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).move(NAME, Custody.TRANSIT, granted=True)
+
+    def moved_to_kv(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).move(NAME, Custody.KV, granted=True)
+
+    def moved_to_transit_with_file(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).move(NAME, Custody.TRANSIT, self.old, granted=True)
+
+    def moved_to_kv_with_file(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).move(NAME, Custody.KV, self.old, granted=True)
+
+    def finished(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).finish(NAME)
+
+    def finished_without_copy(self, keeper: Lifecycle) -> object:
+        return Moving(keeper).finish(NAME, remove_copy=True)
 
 
 Step = Callable[[Scene, Lifecycle], object]
@@ -106,6 +131,15 @@ class Command:
     before: tuple[Step, ...]
     run: Step
     seen: tuple[str, ...]
+    custody: Custody = Custody.KV
+    escrow: bool = True
+
+    def scene(self) -> Scene:
+        return Scene(self.custody, self.escrow)
+
+
+def _in_transit(before: tuple[Step, ...], run: Step, seen: tuple[str, ...], *, escrow: bool = True) -> Command:
+    return Command(before, run, seen, Custody.TRANSIT, escrow)
 
 
 COMMANDS: Final = {
@@ -119,35 +153,101 @@ COMMANDS: Final = {
     "destroy": Command(
         (Scene.imported, Scene.rotated, Scene.disabled), Scene.destroyed, ("disabled", "disabled", "none")
     ),
+    # Private part or not, Transit, note or not, record.
+    "import to transit": _in_transit((), Scene.imported, ("none", "none", "old")),
+    "import to transit alone": _in_transit((), Scene.imported, ("none", "old"), escrow=False),
+    "stage in transit": _in_transit((Scene.imported,), Scene.staged, ("old", "old", "old")),
+    "stage in transit alone": _in_transit((Scene.imported,), Scene.staged, ("old", "old"), escrow=False),
+    "promote in transit": _in_transit((Scene.imported, Scene.staged), Scene.promoted, ("new",)),
+    "rotate in transit": _in_transit((Scene.imported,), Scene.rotated, ("old", "old", "old", "new")),
+    "rotate in transit alone": _in_transit((Scene.imported,), Scene.rotated, ("old", "old", "new"), escrow=False),
+    "retire": _in_transit((Scene.imported, Scene.rotated), Scene.retired, ("new",)),
+    "roll back in transit": _in_transit((Scene.imported, Scene.rotated), Scene.rolled_back, ("old",)),
+    # First the version may sign again, then it is current.
+    "roll back a retirement": _in_transit(
+        (Scene.imported, Scene.rotated, Scene.retired), Scene.rolled_back, ("new", "old")
+    ),
+    "disable in transit": _in_transit((Scene.imported,), Scene.disabled, ("disabled",)),
+    "enable in transit": _in_transit((Scene.imported, Scene.disabled), Scene.enabled, ("old",)),
+    # Leave to delete, deletion, private part, note, record.
+    "destroy in transit": _in_transit(
+        (Scene.imported, Scene.rotated, Scene.disabled), Scene.destroyed, (*["disabled"] * 4, "none")
+    ),
+    "move to transit": Command((Scene.imported,), Scene.moved_to_transit, ("old", "old")),
+    "move to transit with file": Command((Scene.imported,), Scene.moved_to_transit_with_file, ("old", "old")),
+    "move to where it was retired": _in_transit(
+        (Scene.imported, Scene.rotated, Scene.retired, Scene.moved_to_kv), Scene.moved_to_transit, ("new",)
+    ),
+    "move to kv": _in_transit((Scene.imported,), Scene.moved_to_kv, ("old",)),
+    "move to kv with file": _in_transit((Scene.imported,), Scene.moved_to_kv_with_file, ("old", "old"), escrow=False),
+    "move there and back": Command((Scene.imported, Scene.moved_to_transit), Scene.moved_to_kv, ("old",)),
+    "finish": Command((Scene.imported, Scene.moved_to_transit), Scene.finished, ("old",)),
+    # The record lets go of the copy, the copy goes, the record says that the move is over.
+    "finish without copy in kv": Command(
+        (Scene.imported, Scene.moved_to_transit), Scene.finished_without_copy, ("old", "old", "old")
+    ),
+    "finish without copy in transit": _in_transit(
+        (Scene.imported, Scene.moved_to_kv), Scene.finished_without_copy, ("old",) * 4
+    ),
+    "destroy what an import left": _in_transit(
+        (Scene.imported, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
+        Scene.destroyed,
+        ("none",) * 5,
+    ),
 }
 CASES: Final = [(name, writes) for name, command in COMMANDS.items() for writes in range(1, len(command.seen) + 1)]
 
 
+def _record_of(keeper: Lifecycle) -> tuple[str, str]:
+    layout = keeper.store.layout
+    return layout.mount, layout.record(NAME)
+
+
+@pytest.fixture
+def layout(kv_mount: str, transit_mount: str) -> Layout:
+    return Layout(kv_mount, PREFIX, transit_mount)
+
+
 @pytest.mark.parametrize(("name", "writes"), CASES)
 def test_killed_command_leaves_a_working_state_and_completes_when_it_is_repeated(
-    vault: VaultUnderTest, kv_mount: str, name: str, writes: int
+    vault: VaultUnderTest, layout: Layout, name: str, writes: int
 ) -> None:
-    command, scene = COMMANDS[name], Scene()
-    with lifecycle_on(vault, kv_mount) as keeper:
+    command = COMMANDS[name]
+    scene = command.scene()
+    with lifecycle_on(vault, layout.mount, transit_mount=layout.transit_mount) as keeper:
         for step in command.before:
             step(scene, keeper)
 
-        with killed_after(writes, vault, kv_mount) as doomed, pytest.raises(Killed):
+        with killed_after(writes, vault, layout) as doomed, pytest.raises(Killed):
             command.run(scene, doomed)
         assert scene.state(keeper) == command.seen[writes - 1]
 
         command.run(scene, keeper)
         assert scene.state(keeper) == command.seen[-1]
+        after = keeper.store.find(NAME)
         command.run(scene, keeper)
         assert scene.state(keeper) == command.seen[-1]
+
+        assert keeper.store.find(NAME) == after
+        assert_no_key_is_twice_in_transit(keeper)
+
+
+def assert_no_key_is_twice_in_transit(keeper: Lifecycle) -> None:
+    found = keeper.store.transit.find(keeper.store.layout.transit(NAME))
+    versions = list(found.public_keys.values()) if found else []
+    assert len(versions) == len(set(versions))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_writes_more_often_than_the_kills_above_cover(
-    vault: VaultUnderTest, kv_mount: str, name: str
+    vault: VaultUnderTest, layout: Layout, name: str
 ) -> None:
-    command, scene = COMMANDS[name], Scene()
-    with Wire(vault.address) as wire, lifecycle_on(vault, kv_mount, address=wire.address) as keeper:
+    command = COMMANDS[name]
+    scene = command.scene()
+    with (
+        Wire(vault.address) as wire,
+        lifecycle_on(vault, layout.mount, address=wire.address, transit_mount=layout.transit_mount) as keeper,
+    ):
         for step in command.before:
             step(scene, keeper)
         wire.calls.clear()
@@ -156,13 +256,13 @@ def test_no_command_writes_more_often_than_the_kills_above_cover(
 
 
 def test_rotation_that_is_killed_again_and_again_never_prunes_the_current_key(
-    vault: VaultUnderTest, kv_mount: str
+    vault: VaultUnderTest, layout: Layout
 ) -> None:
     scene = Scene()
-    with lifecycle_on(vault, kv_mount) as keeper:
+    with lifecycle_on(vault, layout.mount) as keeper:
         scene.imported(keeper)
         for _ in range(9):  # with version 1 that makes the ten that Vault keeps
-            with killed_after(1, vault, kv_mount) as doomed, pytest.raises(Killed):
+            with killed_after(1, vault, layout) as doomed, pytest.raises(Killed):
                 scene.rotated(doomed)
             assert scene.state(keeper) == "old"
 
@@ -172,11 +272,11 @@ def test_rotation_that_is_killed_again_and_again_never_prunes_the_current_key(
         assert scene.state(keeper) == "old"
 
 
-def test_staged_and_half_done_versions_are_visible_without_their_values(vault: VaultUnderTest, kv_mount: str) -> None:
+def test_staged_and_half_done_versions_are_visible_without_their_values(vault: VaultUnderTest, layout: Layout) -> None:
     scene = Scene()
-    with lifecycle_on(vault, kv_mount) as keeper:
+    with lifecycle_on(vault, layout.mount) as keeper:
         scene.imported(keeper)
-        with killed_after(1, vault, kv_mount) as doomed, pytest.raises(Killed):
+        with killed_after(1, vault, layout) as doomed, pytest.raises(Killed):
             scene.rotated(doomed)
         half_done = keeper.store.private_metadata(NAME)
         assert (sorted(half_done.versions), keeper.store.note(NAME)[0]) == ([1, 2], None)
@@ -191,10 +291,12 @@ def test_staged_and_half_done_versions_are_visible_without_their_values(vault: V
 # The real program, and a real kill.
 
 
-def program(wire: Wire, directory: Path, mount: str, *arguments: str) -> "subprocess.Popen[bytes]":
+def program(wire: Wire, directory: Path, layout: Layout, *arguments: str) -> "subprocess.Popen[bytes]":
     config = directory / "vault-asc.toml"
     config.write_text(
-        f'version = 1\n[vault]\naddress = "{wire.address}"\n[store]\nmount = "{mount}"\n', encoding="utf-8"
+        f'version = 1\n[vault]\naddress = "{wire.address}"\n'
+        f'[store]\nmount = "{layout.mount}"\ntransit_mount = "{layout.transit_mount}"\n',
+        encoding="utf-8",
     )
     return subprocess.Popen(
         [sys.executable, "-m", "vault_asc", *arguments, "--config", str(config)],
@@ -209,17 +311,23 @@ def finish(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
     return process.returncode, (out + err).decode()
 
 
-@pytest.mark.parametrize("writes", [1, 2, 3])
+def private_file(path: Path, text: str) -> Path:
+    path.touch(0o600)
+    path.write_text(text, encoding="ascii")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("custody", "writes", "last"),
+    [*((Custody.KV, writes, 3) for writes in (1, 2, 3)), *((Custody.TRANSIT, writes, 4) for writes in (1, 2, 3, 4))],
+)
 def test_program_killed_by_a_signal_while_it_rotates(
-    vault: VaultUnderTest, kv_mount: str, tmp_path: Path, writes: int
+    vault: VaultUnderTest, layout: Layout, tmp_path: Path, custody: Custody, writes: int, last: int
 ) -> None:
-    scene = Scene()
-    file = tmp_path / f"AuthKey_{keys.OTHER_KEY_ID}.p8"
-    file.touch(0o600)
-    file.write_text(scene.new.pem.reveal(), encoding="ascii")
-    token = tmp_path / ".vault-token"
-    token.touch(0o600)
-    token.write_text(vault.root_token.reveal(), encoding="ascii")
+    scene = Scene(custody)
+    file = private_file(tmp_path / f"AuthKey_{keys.OTHER_KEY_ID}.p8", scene.new.pem.reveal())
+    private_file(tmp_path / ".vault-token", vault.root_token.reveal())
+    rotate = ("key", "rotate", NAME, str(file))
     running: list[subprocess.Popen[bytes]] = []
 
     def kill(_method: str, _path: str) -> None:
@@ -228,17 +336,18 @@ def test_program_killed_by_a_signal_while_it_rotates(
             running[0].wait(10)
 
     with Wire(vault.address) as wire, connected(vault) as client:
-        keeper = Lifecycle(Store(client, Layout(kv_mount, PREFIX)), system_clock)
+        keeper = Lifecycle(Store(client, layout), system_clock)
         scene.imported(keeper)
         wire.done = kill
-        running.append(program(wire, tmp_path, kv_mount, "key", "rotate", NAME, str(file)))
+        running.append(program(wire, tmp_path, layout, *rotate))
         assert finish(running[0]) == (-signal.SIGKILL, "")
-        assert scene.state(keeper) == ("new" if writes == 3 else "old")
+        assert scene.state(keeper) == ("new" if writes == last else "old")
 
-        code, text = finish(program(wire, tmp_path, kv_mount, "key", "rotate", NAME, str(file)))
+        code, text = finish(program(wire, tmp_path, layout, *rotate))
 
         assert code == 0, text
-        assert ("nothing was changed" in text) == (writes == 3)
+        assert ("nothing was changed" in text) == (writes == last)
         assert scene.state(keeper) == "new"
+        assert_no_key_is_twice_in_transit(keeper)
         keeper.rollback(NAME)
         assert scene.state(keeper) == "old"

@@ -8,13 +8,14 @@ own client.
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import requests
 
 from tests.conftest import NO_RIGHTS, Root
 from tests.integration import transit_table
+from tests.integration.entities import token_of_team
 from tests.integration.policy_table import EXPECTED, KINDS, OPERATIONS, PREFIX, PREFIXES, ROLES, Operation
 from tests.support import new_key
 from tests.vaults import VaultUnderTest, wait_for_kv
@@ -111,21 +112,13 @@ class Scene:
 
     def token(self, text: str, team: str | None = None) -> Secret:
         """A token with one policy; of an entity when `team` is given, with the metadata `team` when it is not empty."""
+        if team is not None:
+            token, self.names["entity"] = token_of_team(self.root, text, team)
+            return token
         name = f"matrix-{secrets.token_hex(4)}"
         self.root("PUT", f"sys/policies/acl/{name}", {"policy": text})
-        body: dict[str, Any] = {"policies": [name], "no_default_policy": True, "ttl": "10m"}
-        if team is None:
-            return Secret(self.root("POST", "auth/token/create", body)["auth"]["client_token"])
-        metadata = {"team": team} if team else {}
-        entity = self.root("POST", "identity/entity", {"name": name, "metadata": metadata})["data"]["id"]
-        accessor = self.root("GET", "sys/auth")["data"]["token/"]["accessor"]
-        alias = {"name": name, "canonical_id": entity, "mount_accessor": accessor}
-        self.root("POST", "identity/entity-alias", alias)
-        role = {"allowed_entity_aliases": [name], "token_no_default_policy": True, "allowed_policies": [name]}
-        self.root("POST", f"auth/token/roles/{name}", role)
-        self.names["entity"] = entity
-        answer = self.root("POST", f"auth/token/create/{name}", {**body, "entity_alias": name})
-        return Secret(answer["auth"]["client_token"])
+        body = {"policies": [name], "no_default_policy": True, "ttl": "10m"}
+        return Secret(self.root("POST", "auth/token/create", body)["auth"]["client_token"])
 
     def fill(self, prefix: str) -> None:
         """Two versions of all three secrets of `prod` and `other`, and nothing else that an operation may have made."""

@@ -62,7 +62,7 @@ def render(config: Config) -> str:
     without = [f'"{target.name}"' for target in config.targets if target.token_file is None]
     if without:
         raise ConfigError(
-            f"without its helper the Agent writes token files and nothing else, and {', '.join(without)} has none",
+            f"without its helper the Agent writes token files and nothing else, and there is none for {', '.join(without)}",
             hint="give each target a token_file; to push to Nexla, leave --pure out",
         )
     check_ticks(config)

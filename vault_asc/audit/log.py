@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import select
 import stat
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ def lines(path: Path) -> Iterator[bytes]:
         with opened(path) as (descriptor, facts):
             if not (stat.S_ISREG(facts.st_mode) or stat.S_ISFIFO(facts.st_mode)):
                 raise ConfigError(f'the audit log "{path}" is no file', hint="name the file that the device writes")
+            if stat.S_ISFIFO(facts.st_mode):
+                select.select(
+                    [descriptor], [], []
+                )  # opened without waiting, it seems to be at its end until somebody writes
             os.set_blocking(descriptor, True)
             with os.fdopen(descriptor, "rb", closefd=False) as stream:
                 yield from _unpacked(stream) if path.name.endswith(".gz") else _lines(stream)

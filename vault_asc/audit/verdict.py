@@ -39,7 +39,8 @@ def verdict(trace: Trace) -> NotFoundError | None:
         return NotFoundError(
             f'the log cannot tell who minted this token, only who has read the private part: key "{kept[0]}" is or was'
             " in custody kv, where tokens are signed outside of Vault",
-            hint=f"have every token in the log from now on: vault-asc key move {kept[0]} --custody transit, then --finish",
+            hint="a copy of this key signs on unseen: revoke it at Apple, and have the next one signed by Vault:"
+            f" vault-asc key move {kept[0]} --custody transit, then vault-asc key rotate {kept[0]} FILE",
         )
     return NotFoundError("the log holds no call that signed this token", hint=reasons(trace)[0].fix)
 

@@ -91,8 +91,9 @@ def _written(config: "Config", need: Need, name: str, custodies: tuple[str, ...]
     key = _key_of(name, need)
     written = policy.policy_name(name, mount=config.store.mount, prefix=config.store.prefix, key=key)
     usual = config.store.custodies
-    # The keys of an Agent may be in different custodies: it keeps what it has.
-    chosen = dict.fromkeys((*usual, *custodies)) if name == policy.AGENT.name else custodies
+    # The keys of an Agent may be in several custodies, and a command of several policies may work in two, as a move does.
+    both = name == policy.AGENT.name or len(need.policies) > 1
+    chosen = tuple(dict.fromkeys((*usual, *custodies))) if both else custodies
     option = policy.custody_option(chosen, usual)
     return written, f"vault-asc policy write {name}" + (f" --key {key}" if key else "") + option
 

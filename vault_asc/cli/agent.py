@@ -17,18 +17,31 @@ def agent() -> None:
 
 @agent.command("config")
 @click.option("--user", help="Who runs the Agent, when it is not you: the socket will belong to that user.")
+@click.option(
+    "--pure",
+    is_flag=True,
+    help="For a host with nothing but the Agent: writes token files, of keys in custody transit, and does not push.",
+)
 @config_option
-def config_(*, user: str | None, connection: Connection) -> None:
+def config_(*, user: str | None, pure: bool, connection: Connection) -> None:
     """Print one complete configuration for `vault agent` and `bao agent`.
 
     \b
       vault-asc agent config > /etc/vault-asc/agent.hcl
       vault agent -config=/etc/vault-asc/agent.hcl
     """
-    from vault_asc.agent import Exec, render
+    from vault_asc.agent import Exec, render, render_pure
     from vault_asc.config import state_dir
 
     config = connection.config()
+    if pure and user is not None:
+        raise ConfigError(
+            "with --pure there is no socket that could belong to a user",
+            hint="leave --user out: the token files belong to whoever runs the Agent",
+        )
+    if pure:
+        click.echo(render_pure(config), nl=False)
+        return
     uid, gid = _ids(user)
     click.echo(render(config, Exec(_command(), state_dir(config, os.environ).absolute(), uid, gid)), nl=False)
 

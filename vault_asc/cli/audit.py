@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vault_asc.audit import Caller, Entry, Findings, KnownKey, Reader, Reads, Signed, Similar, Trace, Tracer
     from vault_asc.tokens import Token
 
-_READERS: Final = ("TIMES", "FIRST", "LAST", "VERSION", "WHO", "ENTITY")
+_READERS: Final = ("KEY", "VERSION", "TIMES", "FIRST", "LAST", "WHO", "ENTITY")
 
 
 @click.group(no_args_is_help=False)
@@ -147,7 +147,8 @@ def _rows(readers: "Mapping[Reader, Reads]") -> "Iterable[tuple[str, ...]]":
         caller = reader.caller
         who = [caller.display_name, *(f"{name}={value}" for name, value in caller.metadata)]
         version = "unknown" if reader.version is None else str(reader.version)
-        yield str(reads.times), reads.first[1], reads.last[1], version, " ".join(who), caller.entity_id or "none"
+        when = (str(reads.times), reads.first[1], reads.last[1])
+        yield reader.path.rpartition("/")[2], version, *when, " ".join(who), caller.entity_id or "none"
 
 
 # -- for programs ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """How keys are printed: the row of a list, the facts of one key, what a command has changed."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -9,7 +9,7 @@ from vault_asc.clock import iso
 from vault_asc.errors import PermissionDeniedError, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from vault_asc.lifecycle import Change
     from vault_asc.record import Note, Record, StoredRecord
@@ -133,39 +133,55 @@ def _elsewhere(record: "Record") -> list[tuple[str, str]]:
     return [("key in Transit", f"{record.transit_key}, not used")] if record.transit_key else []
 
 
-def transit_facts(stored: "StoredRecord", key: "TransitKey | None", note: "Note | None") -> list[tuple[str, str]]:
+class Known(NamedTuple):
+    """What the lines about versions are made of.
+
+    Attributes:
+        stored: the current record.
+        note: the note on what is staged.
+        past: numbers of the versions that were current at some time, in the key's custody.
+        now: Unix seconds.
+    """
+
+    stored: "StoredRecord"
+    note: "Note | None"
+    past: "Collection[int]"
+    now: float
+
+
+def transit_facts(known: Known, key: "TransitKey | None") -> list[tuple[str, str]]:
     """One line per Transit version: what it is, and for what waits, how to go on."""
-    current, below = stored.record.version, key.retired_below if key else 0
-    lines = {number: _in_transit(stored, number, number < below, note) for number in (key.public_keys if key else ())}
-    lines.setdefault(current, "current, but gone: nothing can be minted")
+    below = key.retired_below if key else 0
+    lines = {number: _in_transit(known, number, below) for number in (key.public_keys if key else ())}
+    lines.setdefault(known.stored.record.version, "current, but gone: nothing can be minted")
     return [(f"Transit version {number}", text) for number, text in sorted(lines.items())]
 
 
-def _in_transit(stored: "StoredRecord", number: int, retired: bool, note: "Note | None") -> str:  # noqa: FBT001
-    if number == stored.record.version:
-        return f"current, but retired: vault-asc key retire {stored.name} lets it sign" if retired else "current"
-    if number < stored.record.version:
-        return "retired" if retired else f"kept, and can still sign: vault-asc key retire {stored.name} ends that"
-    return _newer(stored, note if note and note.transit_version == number else None)
+def _in_transit(known: Known, number: int, below: int) -> str:
+    name, current, retired = known.stored.name, known.stored.record.version, number < below
+    if number == current:
+        return f"current, but retired: vault-asc key retire {name} lets it sign" if retired else "current"
+    if number < current:
+        return "retired" if retired else f"kept, and can still sign: vault-asc key retire {name} ends that"
+    staged = known.note if known.note and known.note.transit_version == number else None
+    return _newer(known, number, staged)
 
 
-def version_facts(
-    stored: "StoredRecord", private: "KvMetadata", note: "Note | None", now: float
-) -> list[tuple[str, str]]:
-    """One line per private version: what it is, and for what waits, how to go on; `now` in Unix seconds."""
-    current = stored.record.private_version or 0
+def version_facts(known: Known, private: "KvMetadata") -> list[tuple[str, str]]:
+    """One line per private version: what it is, and for what waits, how to go on."""
     lines = {
-        number: f"{version.created_time}  {_described(stored, number, version, note, iso(now))}"
+        number: f"{version.created_time}  {_described(known, number, version)}"
         for number, version in private.versions.items()
     }
-    if current:
-        lines.setdefault(current, "current, but gone (pruned, or removed with all versions): nothing can be minted")
+    lines.setdefault(
+        known.stored.record.version, "current, but gone (pruned, or removed with all versions): nothing can be minted"
+    )
     return [(f"version {number}", text) for number, text in sorted(lines.items())]
 
 
-def _described(stored: "StoredRecord", number: int, version: "KvVersion", note: "Note | None", now: str) -> str:
-    current = stored.record.private_version or 0
-    planned = not version.destroyed and version.deletion_time > now
+def _described(known: Known, number: int, version: "KvVersion") -> str:
+    current = known.stored.record.version
+    planned = not version.destroyed and version.deletion_time > iso(known.now)
     gone = "destroyed" if version.destroyed else f"{'to be ' if planned else ''}deleted {version.deletion_time}"
     if number == current and not version.readable:
         return f"current, but {gone}" if planned else f"current, but gone ({gone}): nothing can be minted"
@@ -175,17 +191,20 @@ def _described(stored: "StoredRecord", number: int, version: "KvVersion", note: 
         return gone
     if number < current:
         return "kept"
-    return _newer(stored, note if note and note.private_version == number else None)
+    return _newer(known, number, known.note if known.note and known.note.private_version == number else None)
 
 
-def _newer(stored: "StoredRecord", note: "Note | None") -> str:
-    """A version above the current one; `note` when it tells of this one."""
-    if note is None:
-        return "of unknown origin (an interrupted command, or somebody else); not used by anything"
-    return (
-        f"staged {note.staged_at} by {note.staged_by}: key ID {note.key_id}, SHA256:{note.spki_sha256};"
-        f" make it current: vault-asc key promote {stored.name}"
-    )
+def _newer(known: Known, number: int, staged: "Note | None") -> str:
+    """A version above the current one; `staged` when the note tells of this one."""
+    name = known.stored.name
+    if staged is not None:
+        return (
+            f"staged {staged.staged_at} by {staged.staged_by}: key ID {staged.key_id}, SHA256:{staged.spki_sha256};"
+            f" make it current: vault-asc key promote {name}"
+        )
+    if number in known.past:
+        return f"was current before: vault-asc key rollback {name} --to {number}"
+    return "of unknown origin (an interrupted command, or somebody else); not used by anything"
 
 
 def _problem(error: VaultError) -> str:

@@ -10,6 +10,7 @@ from vault_asc.cli.apple_check import apple_option, ask_apple
 from vault_asc.cli.key_source import KeySource, takes_key
 from vault_asc.cli.key_view import (
     HEADER,
+    Known,
     old_key_hint,
     public,
     record_facts,
@@ -103,15 +104,12 @@ def show(*, name: str, as_json: bool, connection: Connection) -> None:
     click.echo(name)
     facts(record_facts(stored))
     try:
-        private, (note, _) = store.private_metadata(name), store.note(name)
+        versions = _versions(store, stored)
     except PermissionDeniedError as error:
         warn(f"versions and staged keys are not shown: {error.message}")
         return
     click.echo()
-    if stored.record.custody is Custody.TRANSIT:
-        facts(transit_facts(stored, store.transit.find(str(stored.record.transit_key)), note))
-    else:
-        facts(version_facts(stored, private, note, system_clock()))
+    facts(versions)
 
 
 @key.command()
@@ -285,6 +283,15 @@ def _read_or_problem(store: "Store", name: str) -> "StoredRecord | VaultError":
         raise
     except (BadRecordError, MissingVersionError, PermissionDeniedError) as problem:
         return problem
+
+
+def _versions(store: "Store", stored: "StoredRecord") -> list[tuple[str, str]]:
+    custody, (note, _) = stored.record.custody, store.note(stored.name)
+    past = {old.record.version for old in store.past(stored) if old.record.custody is custody}
+    known = Known(stored, note, past, system_clock())
+    if custody is Custody.TRANSIT:
+        return transit_facts(known, store.transit.find(str(stored.record.transit_key)))
+    return version_facts(known, store.private_metadata(stored.name))
 
 
 def _confirm(name: str) -> None:
