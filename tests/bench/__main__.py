@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.warm import transit_mint
 from vault_asc.lab.serve import ISSUER_ID
 from vault_asc.lab.world import World
 
@@ -90,6 +91,13 @@ def comparisons(world: World, token_file: Path) -> list[Comparison]:
             (ours, "mint", "prod", "--token-file", str(token_file)),
             bare,
         ),
+        Comparison(
+            "vault-asc mint of a Transit key",
+            "vault-asc mint of a KV key",
+            1.1,
+            (ours, "mint", "signed", "--token-file", str(token_file)),
+            (ours, "mint", "prod", "--token-file", str(token_file)),
+        ),
     ]
 
 
@@ -97,12 +105,16 @@ def main() -> None:
     """Set up a world, measure, print."""
     with World() as world:
         world.must("key", "import", str(world.new_key("BENCHKEY01")), "prod", "--issuer-id", ISSUER_ID)
+        world.must(
+            "key", "import", str(world.new_key("BENCHKEY02")), "signed", "--issuer-id", ISSUER_ID, "--custody", "transit"
+        )
         world.must("push", "sales")
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(world.dir), "VAULT_ASC_CONFIG": str(world.config_file)}
         token_file = world.dir / "token"
         print(f"{ROUNDS} pairs each, medians; {os.cpu_count()} cores, Python {sys.version.split()[0]}")
         for comparison in comparisons(world, token_file):
             print(compare(comparison, environ), flush=True)
+        print(transit_mint(world.server, "signed"))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from tests.cli.conftest import User, check_failure
 from tests.conftest import NO_RIGHTS, Root, TokenWith
 from tests.integration.audited import Audited, audited
 from tests.support import new_key, team
-from tests.vaults import VaultUnderTest
+from tests.vaults import VaultUnderTest, wait_for_kv
 from vault_asc import tokens
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
@@ -152,3 +152,20 @@ def test_the_log_that_is_there_several_times_is_read_once(scene: Audited, audito
     file = saved(auditor, leaked(scene))
     done = auditor.does(*asked(scene, file, "--audit-log", str(scene.log), "--json"))
     assert len(json.loads(done.out)["logs"]) == 1
+
+
+def test_a_store_in_a_namespace(scene: Audited, user: User, root: Root) -> None:
+    """The hashes come from the root namespace, the records from the team's."""
+    team_name = scene.approle
+    root("POST", f"sys/namespaces/{team_name}", {})
+    root("POST", f"{team_name}/sys/mounts/{user.mount}", {"type": "kv", "options": {"version": "2"}})
+    root("POST", f"{team_name}/sys/mounts/asc-transit", {"type": "transit"})
+    wait_for_kv(scene.server, f"{team_name}/{user.mount}")
+    text = user.config_file.read_text(encoding="utf-8")
+    user.config_file.write_text(text.replace("[vault]\n", f'[vault]\nnamespace = "{team_name}"\n'), encoding="utf-8")
+    file = user.key_file()
+    user.does("key", "import", str(file), "prod", "--issuer-id", keys.ISSUER_ID, "--custody", "transit")
+    token = user.does("mint", "prod").out
+    found = user.does(*asked(scene, "-", "--json"), stdin=token.encode()).json
+    assert [signed["path"] for signed in found["signed_by"]] == ["asc-transit/sign/asc.prod"]
+    root("DELETE", f"sys/namespaces/{team_name}")

@@ -327,7 +327,7 @@ def test_program_killed_by_a_signal_while_it_rotates(
     scene = Scene(custody)
     file = private_file(tmp_path / f"AuthKey_{keys.OTHER_KEY_ID}.p8", scene.new.pem.reveal())
     private_file(tmp_path / ".vault-token", vault.root_token.reveal())
-    rotate = ("key", "rotate", NAME, str(file))
+    rotate = ("key", "rotate", NAME, str(file), "--no-apple-check")
     running: list[subprocess.Popen[bytes]] = []
 
     def kill(_method: str, _path: str) -> None:

@@ -42,7 +42,7 @@ def key() -> None:
 @takes_key("import")
 @click.option(
     "--custody",
-    type=click.Choice([*Custody]),
+    type=click.Choice([str(custody) for custody in Custody]),
     help="Who holds the key: KV, or Transit, which signs itself; else the strictest of store.custodies.",
 )
 @click.option("--no-escrow", is_flag=True, help="In custody transit: keep no private part in KV.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--custody", type=click.Choice([*Custody]), help="Where to.")
+@click.option("--custody", type=click.Choice([str(custody) for custody in Custody]), help="Where to.")
 @click.option("--file", metavar="FILE|-", help="Take the private key from its .p8 file, not from KV.")
 @click.option(
     "--granted", is_flag=True, help="Move without asking whether the policies in Vault grant the new custody."
