@@ -4,7 +4,6 @@ Each is an order of single writes, and the record is always written last: killed
 still current, and the repeated command completes. No command here reads a private key back.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,12 +18,12 @@ from vault_asc.errors import (
     VaultError,
     VaultUnavailableError,
 )
+from vault_asc.key.fingerprint import parse_fingerprint
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
 from vault_asc.placement import Place, Placement
 from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
-from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import MissingVersionError
 
@@ -143,7 +142,7 @@ class Lifecycle:
         """Make the staged version current; with a fingerprint, only if it is that of the staged key."""
         stored = self.store.read(name)
         note = self.placement.staged(stored, self.store.note(name)[0])
-        expected = None if fingerprint is None else _fingerprint(fingerprint)
+        expected = None if fingerprint is None else parse_fingerprint(fingerprint)
         if expected is not None and stored.record.spki_sha256 == expected:
             return Change(stored, changed=False)  # repeated after an interruption
         if note is None:
@@ -206,7 +205,7 @@ class Lifecycle:
         current = stored.record
         if to == current.version:
             return Change(stored, changed=False)
-        own = (past.record for past in self.store.past(stored) if past.record.custody is current.custody)
+        own = (old.record for old in self.store.history(name) if old.record.custody is current.custody)
         older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
             what = f"{VERSION_NAMES[current.custody]} {to}" if to else f"an earlier key in custody {current.custody}"
@@ -305,17 +304,6 @@ class Lifecycle:
         signed = record._replace(changed_by=self.store.vault.whoami())
         self.store.write_record(stored.name, signed, cas=stored.version)
         return Change(self.store.read(stored.name), changed=True, before=stored)
-
-
-def _fingerprint(text: str) -> str:
-    """A fingerprint as people write it (`SHA256:`, colons, capitals) in the form of the record."""
-    digits = text.strip().lower().removeprefix("sha256:").replace(":", "")
-    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
-        raise PrivateKeyError(
-            f'"{safe_text(text, 80)}" is no fingerprint, nothing was changed',
-            hint="give the whole one that `key stage` printed: SHA256: and 64 hexadecimal digits",
-        )
-    return digits
 
 
 def _still_kept(current: Record, place: Place) -> Place:

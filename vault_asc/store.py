@@ -85,12 +85,12 @@ class Store:
                 raise
             return None
 
-    def past(self, stored: StoredRecord) -> Iterator[StoredRecord]:
-        """The earlier versions of a record, the newest first, as far as they are still there and ours."""
-        for version, facts in sorted(self.record_metadata(stored.name).versions.items(), reverse=True):
-            if version < stored.version and facts.readable:
+    def history(self, name: str) -> Iterator[StoredRecord]:
+        """The versions of a record, the newest first, as far as they are still there and ours."""
+        for version, facts in sorted(self.record_metadata(name).versions.items(), reverse=True):
+            if facts.readable:
                 with suppress(BadRecordError, MissingVersionError):  # not ours, or pruned since
-                    yield self.read(stored.name, version)
+                    yield self.read(name, version)
 
     def record_metadata(self, name: str) -> KvMetadata:
         """Versions of the record."""

@@ -1,6 +1,5 @@
 """Which key of the store has a key ID, now or earlier, by its records and their older versions."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from vault_asc.names import Custody
@@ -39,7 +38,7 @@ def keys_with(store: Store, key_id: str) -> list[KnownKey]:
 
 
 def _known(store: Store, name: str, key_id: str) -> KnownKey | None:
-    history = list(_history(store, name))
+    history = list(store.history(name))
     mine = [stored.record for stored in history if _has(stored, key_id)]
     if not mine:
         return None
@@ -57,20 +56,12 @@ def _known(store: Store, name: str, key_id: str) -> KnownKey | None:
     )
 
 
-def _history(store: Store, name: str) -> Iterator[StoredRecord]:
-    """The record and its older versions, the newest first, without those that are gone or none of ours."""
-    for number, version in sorted(store.record_metadata(name).versions.items(), reverse=True):
-        stored = _read(store, name, number) if version.readable else None
-        if stored is not None:
-            yield stored
-
-
 def _has(stored: StoredRecord | None, key_id: str) -> bool:
     return stored is not None and stored.record.identity.key_id == key_id
 
 
-def _read(store: Store, name: str, version: int | None = None) -> StoredRecord | None:
+def _read(store: Store, name: str) -> StoredRecord | None:
     try:
-        return store.read(name, version)
+        return store.read(name)
     except (BadRecordError, MissingVersionError):
         return None

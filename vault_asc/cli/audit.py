@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vault_asc.cli.inspecting import _read
+from vault_asc.cli.inspecting import read_text
 from vault_asc.cli.output import facts, table
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import TokenRequestError
@@ -77,7 +77,7 @@ def _tracer(connection: Connection, device: str) -> "Tracer":
 def _token(file: str) -> "Token":
     from vault_asc.audit import leaked_token
 
-    token = leaked_token(_read(file))
+    token = leaked_token(read_text(file))
     if token is None:
         raise TokenRequestError(
             f'there is no token of App Store Connect in "{file}"',

@@ -23,7 +23,7 @@ def inspect(*, file: str) -> int:
     from vault_asc.clock import system_clock
     from vault_asc.inspection import broken_rules, find_token
 
-    token, now = find_token(_read(file)), system_clock()
+    token, now = find_token(read_text(file)), system_clock()
     try:
         rules = broken_rules(token or "", now)
     except ValueError as exc:
@@ -37,7 +37,8 @@ def inspect(*, file: str) -> int:
     return TokenRequestError.exit_code if rules else 0
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """The text in a file, or in standard input for `-`, that may hold a token."""
     from vault_asc.inspection import FILE_MAX
 
     try:

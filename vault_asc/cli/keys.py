@@ -287,7 +287,7 @@ def _read_or_problem(store: "Store", name: str) -> "StoredRecord | VaultError":
 
 def _versions(store: "Store", stored: "StoredRecord") -> list[tuple[str, str]]:
     custody, (note, _) = stored.record.custody, store.note(stored.name)
-    past = {old.record.version for old in store.past(stored) if old.record.custody is custody}
+    past = {old.record.version for old in store.history(stored.name) if old.record.custody is custody}
     known = Known(stored, note, past, system_clock())
     if custody is Custody.TRANSIT:
         return transit_facts(known, store.transit.find(str(stored.record.transit_key)))
