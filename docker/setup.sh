@@ -4,7 +4,7 @@
 set -eu
 umask 077
 
-HANDOVER=/run/handover   # from the simulators: the .p8, Nexla's service key, Nexla's address
+HANDOVER=/run/handover   # from the simulators: the .p8, Nexla's service key, the addresses of both
 RUN=/run/vault-asc       # for the Agent: its AppRole, its configuration, the state
 PEOPLE=/home/vault-asc   # home of who works with keys
 export BAO_ADDR=http://127.0.0.1:8200
@@ -24,7 +24,8 @@ bao write sys/unseal key=@"$HOME/unseal-key" > /dev/null   # `bao operator unsea
 rm ~/init.json ~/unseal-key
 
 echo "2. configuration, mount, service key of Nexla, policies"
-sed "s|NEXLA_URL|$(cat "$HANDOVER/nexla-url")|" /etc/vault-asc/vault-asc.toml > "$RUN/vault-asc.toml"
+sed -e "s|NEXLA_URL|$(cat "$HANDOVER/nexla-url")|" -e "s|APPLE_URL|$(cat "$HANDOVER/apple-url")|" \
+  /etc/vault-asc/vault-asc.toml > "$RUN/vault-asc.toml"
 export VAULT_ASC_CONFIG="$RUN/vault-asc.toml"
 bao secrets enable -path=secret -version=2 kv
 bao kv put -mount=secret asc/nexla/default service_key=@"$HANDOVER/nexla-service-key" > /dev/null

@@ -143,7 +143,10 @@ def test_no_secret_is_in_environment_or_arguments() -> None:
     commands = [line.partition("#")[0] for line in text("setup.sh").splitlines() if not line.startswith("#")]
     assert not [line for line in commands if re.search(r"export \w*(TOKEN|KEY|SECRET)", line)]
     # A value that a program reads out of a file may be part of an argument when it is an address, and only then.
-    assert re.findall(r"\$\((.*?)\)", "\n".join(commands)) == ['cat "$HANDOVER/nexla-url"']
+    assert re.findall(r"\$\((.*?)\)", "\n".join(commands)) == [
+        'cat "$HANDOVER/nexla-url"',
+        'cat "$HANDOVER/apple-url"',
+    ]
 
 
 def test_setup_is_a_shell_script() -> None:
@@ -157,8 +160,15 @@ def test_setup_and_configuration_agree_with_the_simulators(tmp_path: Path) -> No
     assert f'@"$HANDOVER/{serve.SERVICE_KEY_FILE}"' in setup
     assert f"/run/handover/{serve.READY_FILE}" in services()["simulators"]
     file = tmp_path / "vault-asc.toml"
-    file.write_text(text("vault-asc.toml").replace("NEXLA_URL", "http://127.0.0.1:1/nexla-api"), encoding="utf-8")
+    assert f'"$HANDOVER/{serve.APPLE_FILE}"' in setup
+    addresses = {"NEXLA_URL": "http://127.0.0.1:1/nexla-api", "APPLE_URL": "http://127.0.0.1:2"}
+    filled = text("vault-asc.toml")
+    for placeholder, address in addresses.items():
+        assert f"s|{placeholder}|" in setup
+        filled = filled.replace(placeholder, address)
+    file.write_text(filled, encoding="utf-8")
     config = load(file, {})
+    assert [config.nexla["default"].api_url, config.appstoreconnect.api_url] == [*addresses.values()]
     assert [target.credential_id for target in config.targets] == [serve.CREDENTIAL_ID]
     assert str(config.agent.dir) == "/run/vault-asc"
 

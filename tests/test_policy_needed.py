@@ -39,7 +39,7 @@ def granting(path: str, capability: str, custodies: tuple[Custody, ...]) -> dict
         policy.policy_name(name, prefix="asc", **{what: VALUES[what] for what in shipped.parameters}): name
         for name, shipped in policy.SHIPPED.items()
         for rule, words in parsed(render(name, custodies=custodies)).items()
-        if capability in words and re.fullmatch(re.escape(rule).replace(r"\+", "[^/]+"), path)
+        if capability in words and re.fullmatch(re.escape(rule).replace(r"\+", "[^/]*"), path)
     }
 
 

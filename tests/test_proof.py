@@ -1,9 +1,16 @@
+"""Whether a token is of a key, and the proof that a key mints such ones."""
+
 import pytest
 
 from tests import keys
-from tests.support import TEAM, new_key
+from tests.conftest import TokenWith
+from tests.support import NAME, PREFIX, TEAM, lifecycle_on, new_key, verified
+from tests.vaults import VaultUnderTest
+from vault_asc import policy
+from vault_asc.clock import system_clock
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.proof import verifies
+from vault_asc.names import Custody
+from vault_asc.proof import proven_token, verifies
 from vault_asc.secret import Secret
 from vault_asc.tokens import Token, TokenRequest, mint
 
@@ -28,3 +35,19 @@ def test_a_changed_part_does_not_verify(key: PrivateKey, token: Token, part: int
     parts = token.value.reveal().split(".")
     parts[part] = parts[part][:10] + ("A" if parts[part][10] != "A" else "B") + parts[part][11:]
     assert not verifies(token._replace(value=Secret(".".join(parts))), key.public_key_pem())
+
+
+@pytest.mark.parametrize("custody", list(Custody), ids=str)
+def test_a_key_is_proven_by_whoever_may_mint_from_it(
+    vault: VaultUnderTest, kv_mount: str, transit_mount: str, token_with: TokenWith, custody: Custody
+) -> None:
+    key = new_key()
+    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as keeper:
+        keeper.import_key(NAME, key, TEAM, custody)
+    text = policy.render(
+        "minter", mount=kv_mount, prefix=PREFIX, key=NAME, transit_mount=transit_mount, custodies=(custody,)
+    )
+    with lifecycle_on(vault, kv_mount, token_with(text), transit_mount=transit_mount) as minter:
+        minted = proven_token(minter.store, NAME, system_clock)
+    verified(minted.token, key)
+    assert minted.stored.record.custody is custody

@@ -8,13 +8,24 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from vault_asc.clock import parse_duration
-from vault_asc.errors import ConfigError, NotFoundError
+from vault_asc.errors import ConfigError
 from vault_asc.names import Custody, check_address, check_name, check_path, transit_key
 from vault_asc.secret import safe_text
+from vault_asc.settings import (
+    DEFAULT_ADDRESS,
+    DEFAULT_APPLE_API,
+    DEFAULT_NEXLA_API,
+    AgentSettings,
+    AppStoreConnectSettings,
+    Config,
+    NexlaSettings,
+    SecretRef,
+    StoreSettings,
+    VaultSettings,
+)
 from vault_asc.targets import Target, check_targets, parse_target
 from vault_asc.toml_table import Table
 
@@ -38,109 +49,11 @@ __all__ = [
     "state_dir",
 ]
 
-DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
 MAX_TICK: Final = 300  # seconds; the lifetimes of the targets usually allow less, see `agent.check_ticks`
-DEFAULT_NEXLA_API: Final = "https://dataops.nexla.io/nexla-api"
-DEFAULT_APPLE_API: Final = "https://api.appstoreconnect.apple.com"
 PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
-
-
-class VaultSettings(NamedTuple):
-    """Where Vault is. `namespace` and `ca_file` may be absent; a namespace of "" is the root, said outright."""
-
-    address: str = DEFAULT_ADDRESS
-    namespace: str | None = None
-    ca_file: Path | None = None
-
-
-class StoreSettings(NamedTuple):
-    """Where keys lie in Vault, and the custodies that the deployment uses: what the shipped policies grant."""
-
-    mount: str = "secret"
-    prefix: str = "asc"
-    transit_mount: str = "asc-transit"
-    custodies: tuple[Custody, ...] = (Custody.KV,)
-
-
-class AgentSettings(NamedTuple):
-    """The Agent's directory, its AppRole files, and how often it ticks (seconds)."""
-
-    dir: Path = Path("/run/vault-asc")
-    role_id_file: Path = Path("/etc/vault-asc/role_id")
-    secret_id_file: Path = Path("/etc/vault-asc/secret_id")
-    tick: int = 30
-
-    @property
-    def socket(self) -> Path:
-        """The Agent's listener."""
-        return self.dir / "agent.sock"
-
-    @property
-    def ticks(self) -> Path:
-        """One file per key with its record's version."""
-        return self.dir / "ticks"
-
-
-class SecretRef(NamedTuple):
-    """A field of a KV secret in Vault."""
-
-    mount: str
-    path: str
-    field: str
-
-
-class NexlaSettings(NamedTuple):
-    """One Nexla account: API address, where its service key lies in Vault, own CA."""
-
-    name: str
-    service_key: SecretRef
-    api_url: str = DEFAULT_NEXLA_API
-    ca_file: Path | None = None
-
-
-class AppStoreConnectSettings(NamedTuple):
-    """Where a new key is tried: base URL, own CA."""
-
-    api_url: str = DEFAULT_APPLE_API
-    ca_file: Path | None = None
-
-
-_VAULT: Final = VaultSettings()
+_KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
-_APPLE: Final = AppStoreConnectSettings()
-_KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-class Config(NamedTuple):
-    """The whole configuration. `path` is the file it came from, None when there was none."""
-
-    path: Path | None = None
-    vault: VaultSettings = _VAULT
-    store: StoreSettings = _STORE
-    agent: AgentSettings = _AGENT
-    state_dir: Path | None = None
-    appstoreconnect: AppStoreConnectSettings = _APPLE
-    nexla: Mapping[str, NexlaSettings] = _NOTHING
-    targets: tuple[Target, ...] = ()
-
-    def target(self, name: str) -> Target:
-        """The target of that name; `NotFoundError` lists those there are."""
-        for target in self.targets:
-            if target.name == name:
-                return target
-        known = ", ".join(t.name for t in self.targets) or "none"
-        raise NotFoundError(f'no target "{name}" in {self.path or "the configuration"}', hint=f"targets there: {known}")
-
-    def account(self, name: str) -> NexlaSettings:
-        """The Nexla account of that name; `NotFoundError` lists those there are."""
-        if name in self.nexla:
-            return self.nexla[name]
-        known = ", ".join(sorted(self.nexla)) or "none"
-        raise NotFoundError(
-            f'no Nexla account "{name}" in {self.path or "the configuration"}', hint=f"accounts there: {known}"
-        )
 
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:

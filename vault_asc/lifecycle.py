@@ -4,7 +4,7 @@ Each is an order of single writes, and the record is always written last: killed
 still current, and the repeated command completes. No command here reads a private key back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from vault_asc.clock import Clock, iso
@@ -205,7 +205,7 @@ class Lifecycle:
         current = stored.record
         if to == current.version:
             return Change(stored, changed=False)
-        own = (old.record for old in self.store.history(name) if old.record.custody is current.custody)
+        own = _kept_in(current.custody, self.store.history(name))
         older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
             what = f"{VERSION_NAMES[current.custody]} {to}" if to else f"an earlier key in custody {current.custody}"
@@ -304,6 +304,15 @@ class Lifecycle:
         signed = record._replace(changed_by=self.store.vault.whoami())
         self.store.write_record(stored.name, signed, cas=stored.version)
         return Change(self.store.read(stored.name), changed=True, before=stored)
+
+
+def _kept_in(custody: Custody, history: Iterable[StoredRecord]) -> Iterator[Record]:
+    """Those of a history that one custody still has the numbers of."""
+    for old in history:
+        if custody is Custody.KV and old.record.private_version is None:
+            return  # its private parts were removed then, and KV has counted from 1 again since
+        if old.record.custody is custody:
+            yield old.record
 
 
 def _still_kept(current: Record, place: Place) -> Place:

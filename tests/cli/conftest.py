@@ -1,4 +1,7 @@
-"""A user at a prompt: a home, a configuration and a token of their own, on the shared server."""
+"""A user at a prompt: a home, a configuration and a token of their own, on the shared server.
+
+No command leaves this machine: App Store Connect is a closed port, or a simulator where a test asks for one.
+"""
 
 import functools
 import io
@@ -6,20 +9,25 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests import keys
 from tests.vaults import VaultUnderTest
+from vault_asc import apple as product_apple
 from vault_asc import http
 from vault_asc.cli import run
+from vault_asc.lab.apple import AppleSimulator
 from vault_asc.secret import Secret
 
 OLD_ID = keys.KEY_ID
 NEW_ID = keys.OTHER_KEY_ID
+CLOSED = "http://127.0.0.1:1"
 _NAMES = {"Vault", "VAULT_TOKEN", "BAO_TOKEN"}
 _SAID = re.compile(r"^vault-asc: (error|hint|warning): (.*)$", re.MULTILINE)
 
@@ -48,6 +56,26 @@ class Done:
         return json.loads(self.out)
 
 
+class Settings(NamedTuple):
+    """What a test has set in the configuration; None: what the user began with, or the program's default."""
+
+    more: str = ""
+    mount: str | None = None
+    address: str | None = None
+    apple_url: str = CLOSED
+    transit_mount: str | None = None
+    custodies: tuple[str, ...] | None = None
+
+    def store(self, mount: str) -> str:
+        """The table of the store."""
+        lines = [f"mount = {json.dumps(self.mount or mount)}"]
+        if self.transit_mount is not None:
+            lines.append(f"transit_mount = {json.dumps(self.transit_mount)}")
+        if self.custodies is not None:
+            lines.append(f"custodies = {json.dumps(self.custodies)}")
+        return "\n".join(lines)
+
+
 class User:
     """Runs commands in this process. `home` is also the working directory; files of a test go there."""
 
@@ -62,6 +90,8 @@ class User:
         self.home, self.mount, self.server = home, mount, server
         self._capsys, self._patch = capsys, patch
         self.tokens: list[str] = []
+        self.apple: AppleSimulator | None = None
+        self.settings = Settings()
         self.token_file = home / ".vault-token"
         self.config_file = home / "vault-asc.toml"
         self.use(server.root_token)
@@ -74,16 +104,25 @@ class User:
         self.token_file.write_text(token.reveal(), encoding="ascii")
 
     def configure(self, more: str = "", *, mount: str | None = None, address: str | None = None) -> None:
+        """Write the configuration; what `sets` has set stays."""
+        self.sets(more=more, mount=mount, address=address)
+
+    def sets(self, **changes: Any) -> None:
+        """Change some settings, the others stay as they are."""
+        self.settings = self.settings._replace(**changes)
+        address = json.dumps(self.settings.address or self.server.address)
         ca = f"ca_file = {json.dumps(str(self.server.ca_file))}\n" if self.server.ca_file else ""
         self.config_file.write_text(
             f"""version = 1
 [vault]
-address = {json.dumps(address or self.server.address)}
+address = {address}
 {ca}[store]
-mount = {json.dumps(mount or self.mount)}
+{self.settings.store(self.mount)}
 [state]
 dir = {json.dumps(str(self.home / "state"))}
-{more}
+[appstoreconnect]
+api_url = {json.dumps(self.settings.apple_url)}
+{self.settings.more}
 """,
             encoding="utf-8",
         )
@@ -108,22 +147,41 @@ dir = {json.dumps(str(self.home / "state"))}
         check_failure(done)
         return done
 
+    def knows(self, apple: AppleSimulator) -> None:
+        """From now on keys are made at this App Store Connect, and tried there."""
+        self.apple = apple
+        self.sets(apple_url=apple.url)
+
+    def new_pem(self, key_id: str) -> bytes:
+        """A new key, made in App Store Connect if the user knows one."""
+        pem = keys.new_p8_pem()
+        if self.apple is not None:
+            self.apple.add_key(key_id, public_pem(pem), issuer_id=keys.ISSUER_ID)
+        return pem
+
     def key_file(self, key_id: str = OLD_ID, *, name: str | None = None) -> Path:
         """A new .p8 as App Store Connect names it."""
         file = self.home / (name or f"AuthKey_{key_id}.p8")
         file.touch(mode=0o600)
-        file.write_bytes(keys.new_p8_pem())
+        file.write_bytes(self.new_pem(key_id))
         return file
 
-    def imports(self, name: str = "prod", key_id: str = OLD_ID) -> Path:
+    def imports(self, name: str = "prod", key_id: str = OLD_ID, *options: str) -> Path:
         """A key in Vault; returns its file."""
         file = self.key_file(key_id)
-        self.does("key", "import", str(file), name, "--issuer-id", keys.ISSUER_ID)
+        self.does("key", "import", str(file), name, "--issuer-id", keys.ISSUER_ID, *options)
         return file
 
     def record(self, name: str = "prod") -> dict[str, Any]:
         record: dict[str, Any] = self.does("key", "show", name, "--json").json
         return record
+
+
+def public_pem(pem: bytes) -> bytes:
+    """The half that Apple keeps."""
+    key = serialization.load_pem_private_key(pem, None)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def check_failure(done: Done, *, out: bool = False) -> None:
@@ -153,6 +211,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
     monkeypatch.setattr(http, "session", functools.partial(http.session, wait=lambda _seconds: None))
+    monkeypatch.setattr(product_apple, "Api", functools.partial(product_apple.Api, wait=lambda _seconds: None))
 
 
 @pytest.fixture
@@ -165,6 +224,14 @@ def user(
     without_pauses: None,
 ) -> User:
     return User(home, vault, kv_mount, capsys, monkeypatch)
+
+
+@pytest.fixture
+def apple(user: User) -> Iterator[AppleSimulator]:
+    """App Store Connect, which knows every key that the user makes from now on."""
+    with AppleSimulator() as simulator:
+        user.knows(simulator)
+        yield simulator
 
 
 @pytest.fixture

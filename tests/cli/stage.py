@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cryptography.hazmat.primitives import serialization
-
 from tests import keys
 from tests.cli.conftest import NEW_ID, OLD_ID, Done, User
 from tests.conftest import NO_RIGHTS, Root, TokenWith
@@ -34,6 +32,7 @@ class Stage:
     user: User
     root: Root
     token_with: TokenWith
+    transit_mount: str
     stack: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -49,7 +48,10 @@ class Stage:
 
     @cached_property
     def apple(self) -> AppleSimulator:
-        return self.stack.enter_context(AppleSimulator())
+        """It knows every key that is made from the first look at it."""
+        apple = self.stack.enter_context(AppleSimulator())
+        self.user.knows(apple)
+        return apple
 
     @cached_property
     def nexla(self) -> NexlaSimulator:
@@ -77,10 +79,11 @@ class Stage:
         self.root("POST", f"{self.user.mount}/data/{path}", {"data": data})
 
     def key(self, name: str = "prod") -> Path:
-        file = self.user.imports(name)
-        if "apple" in self.__dict__:
-            self.apple.add_key(OLD_ID, public_pem(file), issuer_id=keys.ISSUER_ID)
-        return file
+        return self.user.imports(name)
+
+    def filled(self, text: str) -> str:
+        """A text of a scene with the mounts of this stage."""
+        return text.replace("TRANSIT", self.transit_mount).replace("MOUNT", self.user.mount)
 
     def pushed(self) -> None:
         """A configuration with targets, a key that Apple knows."""
@@ -90,12 +93,6 @@ class Stage:
 
 
 Setup = Callable[[Stage], object]
-
-
-def public_pem(file: Path) -> bytes:
-    key = serialization.load_pem_private_key(file.read_bytes(), None)
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 @dataclass(frozen=True)
@@ -109,6 +106,7 @@ class Scene:
         says: in the error message, or in the output of a success.
         hints: in the hint.
         shows: a failure that prints more than its error: what it found out before, or one line per target.
+        warns: in a warning of a success; without it there is none.
     """
 
     code: int
@@ -117,19 +115,19 @@ class Scene:
     says: str = ""
     hints: str = ""
     shows: bool = False
+    warns: str = ""
     stdin: bytes = b""
 
     def play(self, stage: Stage, *options: str) -> Done:
         """Set the stage and run the command."""
-        with stage.stack:
+        with stage.stack, no_policies_left(stage.root):
             self.setup(stage)
             user = stage.user
             files: dict[str, Callable[[], str]] = {
                 "NEW": lambda: str(user.key_file(NEW_ID)),
                 "OLD": lambda: str(user.home / f"AuthKey_{OLD_ID}.p8"),
-                "MOUNT": lambda: user.mount,
             }
-            words = [files[word]() if word in files else word.replace("MOUNT", user.mount) for word in self.words]
+            words = [files[word]() if word in files else stage.filled(word) for word in self.words]
             return user(*options, *words, stdin=self.stdin)
 
 
@@ -137,11 +135,17 @@ def nothing(_: Stage) -> None:
     pass
 
 
-def after(*commands: Sequence[str]) -> Setup:
+def known(stage: Stage) -> None:
+    """A key that App Store Connect knows, as it will know the next one."""
+    assert stage.apple.url
+    stage.key()
+
+
+def after(*commands: Sequence[str], begin: Setup = known) -> Setup:
     """A key, and then these commands."""
 
     def setup(stage: Stage) -> None:
-        stage.key()
+        begin(stage)
         for words in commands:
             stage.user.does(*(str(stage.user.key_file(NEW_ID)) if word == "NEW" else word for word in words))
 
@@ -181,7 +185,7 @@ def answering(status: int, text: str) -> Setup:
 
 def answer_lost(part: str) -> Setup:
     def setup(stage: Stage) -> None:
-        stage.key()
+        known(stage)
         stage.wire.lose_once("POST", part, LOSE_ANSWER)
         first = stage.wire.fate
 
@@ -298,8 +302,8 @@ def two_legacy(stage: Stage) -> None:
 
 def handed_over(stage: Stage, *, used: bool = False, **fields: str) -> None:
     """A key, and the wrapping token of the next one in the file `token`."""
-    stage.key()
-    secret = {"p8": keys.new_p8_pem().decode(), "key_id": NEW_ID, "issuer_id": keys.ISSUER_ID, **fields}
+    known(stage)
+    secret = {"p8": stage.user.new_pem(NEW_ID).decode(), "key_id": NEW_ID, "issuer_id": keys.ISSUER_ID, **fields}
     token = wrap(stage.user.server, secret)
     stage.user.tokens.append(token.reveal())
     (stage.user.home / "token").write_text(token.reveal())

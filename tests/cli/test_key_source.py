@@ -18,6 +18,7 @@ from tests.support import Wire
 from tests.wrapping import unwrap, wrap, wrap_reading
 from vault_asc import policy
 from vault_asc.errors import VaultError
+from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.secret import Secret
 
@@ -31,7 +32,8 @@ def hand_over(user: User) -> Callable[..., Secret]:
     """The sender wraps a key, and its wrapping token is in the file `token`."""
 
     def give(**fields: str) -> Secret:
-        return given(user, wrap(user.server, {"private_key": keys.new_p8_pem().decode(), **fields}))
+        pem = user.new_pem(fields.get("key_id") or OLD_ID).decode()
+        return given(user, wrap(user.server, {"private_key": pem, **fields}))
 
     return give
 
@@ -75,11 +77,13 @@ def test_import_from_a_wrapping_token_on_standard_input(user: User) -> None:
     assert user.record()["key_id"] == OLD_ID
 
 
-def test_stage_and_rotate_take_every_source(user: User, root: Root, hand_over: Callable[..., Secret]) -> None:
+def test_stage_and_rotate_take_every_source(
+    user: User, apple: AppleSimulator, root: Root, hand_over: Callable[..., Secret]
+) -> None:
     user.imports()
     hand_over(**TEAM_KEY)
     staged = user.does("key", "stage", "prod", "--wrapped", "token").out
-    assert staged.startswith(f'staged version 2 of "prod", key ID {NEW_ID}\n')
+    assert staged.startswith(f'staged private version 2 of "prod", key ID {NEW_ID}\n')
     assert re.search(WRAPPED_AT, staged)
     user.does("key", "promote", "prod")
 
@@ -88,10 +92,10 @@ def test_stage_and_rotate_take_every_source(user: User, root: Root, hand_over: C
     assert rotated.startswith('rotated "prod"\n  key ID           ABCDEFGHI3\n')
     assert re.search(WRAPPED_AT, rotated)
 
-    secret = {"p8": keys.new_p8_pem().decode(), "key_id": "ABCDEFGHI4"}
+    secret = {"p8": user.new_pem("ABCDEFGHI4").decode(), "key_id": "ABCDEFGHI4"}
     root("POST", f"{user.mount}/data/old/apple", {"data": secret})
     where = f"{user.mount}/old/apple"
-    for command, told in (("stage", "staged version 4"), ("rotate", "rotated")):
+    for command, told in (("stage", "staged private version 4"), ("rotate", "rotated")):
         done = user.does("key", command, "prod", "--from-vault", where)
         assert done.out.startswith(told)
         assert f'"{where}" still holds the private key' in done.said("warning")[0]
@@ -193,7 +197,9 @@ def test_standard_input_that_is_closed(user: User) -> None:
 # -- what is refused before the unwrap -------------------------------------------------------------------------------
 
 
-def test_name_that_is_taken_does_not_cost_the_token(user: User, hand_over: Callable[..., Secret]) -> None:
+def test_name_that_is_taken_does_not_cost_the_token(
+    user: User, apple: AppleSimulator, hand_over: Callable[..., Secret]
+) -> None:
     user.imports()
     token = hand_over(**TEAM_KEY)
     done = user.fails(9, "key", "import", "--wrapped", "token", "prod")
@@ -217,6 +223,7 @@ def test_name_that_is_taken_does_not_cost_the_token(user: User, hand_over: Calla
 )
 def test_missing_right_does_not_cost_the_token_and_the_hint_names_all_policies(
     user: User,
+    apple: AppleSimulator,
     token_with: TokenWith,
     hand_over: Callable[..., Secret],
     has: tuple[str, ...],
@@ -238,7 +245,9 @@ def test_missing_right_does_not_cost_the_token_and_the_hint_names_all_policies(
     assert not still_good(user, token)
 
 
-def test_shipped_policies_are_enough(user: User, token_with: TokenWith, hand_over: Callable[..., Secret]) -> None:
+def test_shipped_policies_are_enough(
+    user: User, apple: AppleSimulator, token_with: TokenWith, hand_over: Callable[..., Secret]
+) -> None:
     admin, registrar = (policy.render(name, mount=user.mount, prefix="asc") for name in ("key-admin", "registrar"))
     user.use(token_with(admin, registrar))
     hand_over(**TEAM_KEY)
@@ -294,7 +303,9 @@ def test_what_fails_after_the_unwrap_says_that_the_token_is_used_up(
     assert user.does("key", "list").out.startswith("no keys in")
 
 
-def test_write_that_fails_says_how_to_see_what_is_there(user: User, hand_over: Callable[..., Secret]) -> None:
+def test_write_that_fails_says_how_to_see_what_is_there(
+    user: User, apple: AppleSimulator, hand_over: Callable[..., Secret]
+) -> None:
     user.imports()
     old = user.record()
     for key_id, said in ((OLD_ID, "but the key differs"), (NEW_ID, None)):
@@ -312,7 +323,7 @@ def test_write_that_fails_says_how_to_see_what_is_there(user: User, hand_over: C
 def test_interrupt_after_the_unwrap_says_so_too(
     user: User, hand_over: Callable[..., Secret], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     hand_over(**TEAM_KEY)

@@ -7,6 +7,7 @@ from tests.cli.conftest import NEW_ID, OLD_ID, User, check_failure
 from tests.conftest import Root, TokenWith
 from tests.support import Wire
 from vault_asc.clock import iso, system_clock
+from vault_asc.lab.apple import AppleSimulator
 
 ISSUER = ("--issuer-id", keys.ISSUER_ID)
 BAD_NAMES = ["../x", "a/b", "é", "a\nb", "A", "", "-x", "x" * 64, "a b", "a%2fb", "a?version=1", "\x1b[31m"]
@@ -26,7 +27,7 @@ def test_import_tells_what_was_stored_and_repeats_without_a_change(user: User) -
     assert user.record()["record_version"] == 1
 
 
-def test_another_key_under_a_name_that_is_taken_is_a_conflict(user: User) -> None:
+def test_another_key_under_a_name_that_is_taken_is_a_conflict(user: User, apple: AppleSimulator) -> None:
     user.imports()
     other = user.key_file(NEW_ID)
     done = user.fails(9, "key", "import", str(other), "prod", *ISSUER)
@@ -45,14 +46,14 @@ def test_options_stand_before_or_after_the_arguments(user: User) -> None:
     assert user.does("key", "show", "--json", "prod").json == user.does("key", "show", "prod", "--json").json
 
 
-def test_a_key_comes_from_standard_input(user: User) -> None:
+def test_a_key_comes_from_standard_input(user: User, apple: AppleSimulator) -> None:
     pem = keys.new_p8_pem()
     user.does("key", "import", "-", "prod", "--key-id", OLD_ID, *ISSUER, stdin=pem)
     done = user.fails(3, "key", "import", "-", "other", *ISSUER, stdin=pem)
     assert done.hint == "pass --key-id"
     assert "standard input is closed" in user.fails(2, "key", "import", "-", "other", *ISSUER, stdin=None).error
     assert "empty" in user.fails(3, "key", "import", "-", "other", *ISSUER, stdin=b"").error
-    user.does("key", "rotate", "prod", "-", "--key-id", NEW_ID, stdin=keys.new_p8_pem())
+    user.does("key", "rotate", "prod", "-", "--key-id", NEW_ID, stdin=user.new_pem(NEW_ID))
     assert user.record()["key_id"] == NEW_ID
 
 
@@ -226,7 +227,7 @@ def test_the_record_as_json(user: User) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", record["spki_sha256"])
 
 
-def test_show_tells_every_version_and_what_to_do_with_it(user: User, root: Root) -> None:
+def test_show_tells_every_version_and_what_to_do_with_it(user: User, root: Root, apple: AppleSimulator) -> None:
     user.imports()
     user.does("key", "stage", "prod", str(user.key_file(NEW_ID)))
     shown = user.does("key", "show", "prod").out
@@ -246,7 +247,7 @@ def test_show_tells_every_version_and_what_to_do_with_it(user: User, root: Root)
     assert "version 1  current, but gone (pruned" in user.does("key", "show", "prod").out
 
 
-def test_show_tells_a_pruned_current_version_and_a_planned_deletion(user: User, root: Root) -> None:
+def test_show_tells_a_pruned_current_version_and_a_planned_deletion(user: User, root: Root, apple: AppleSimulator) -> None:
     root("POST", f"{user.mount}/metadata/asc/private/prod", {"max_versions": 2})
     user.imports()
     for _ in range(2):
@@ -296,12 +297,13 @@ def test_check_proves_that_tokens_can_be_minted(user: User, root: Root) -> None:
     assert "no token was minted" in swapped.error
 
 
-def test_stage_promote_roll_back(user: User) -> None:
+def test_stage_promote_roll_back(user: User, apple: AppleSimulator) -> None:
     user.imports()
     new = user.key_file(NEW_ID)
     staged = user.does("key", "stage", "prod", str(new)).out
     told = re.fullmatch(
-        rf'staged version 2 of "prod", key ID {NEW_ID}\n'
+        rf'staged private version 2 of "prod", key ID {NEW_ID}\n'
+        rf'  apple accepts tokens of key "{NEW_ID}"\n'
         r"  make it current:  (vault-asc key promote prod --fingerprint (SHA256:[0-9a-f]{64}))\n",
         staged,
     )
@@ -314,7 +316,11 @@ def test_stage_promote_roll_back(user: User) -> None:
 
     promoted = user.does(*told[1].split()[1:]).out
     assert promoted.startswith('promoted "prod"\n')
-    assert promoted.endswith("tokens of the old key may live for 20 minutes from now; then revoke it at Apple\n")
+    assert re.search(
+        rf"  old key {OLD_ID}: none of its tokens can be alive after (\S+Z)\n  revoke it at Apple after that,"
+        rf" provided that `vault-asc status` shows {NEW_ID} on every host\n$",
+        promoted,
+    )
     assert user.does(*told[1].split()[1:]).out.startswith('"prod" is that key already')
     assert "nothing is staged" in user.fails(7, "key", "promote", "prod").error
 
@@ -326,7 +332,7 @@ def test_stage_promote_roll_back(user: User) -> None:
     assert user.record()["key_id"] == NEW_ID
 
 
-def test_who_is_superseded_and_whose_version_is_promoted_is_told(user: User) -> None:
+def test_who_is_superseded_and_whose_version_is_promoted_is_told(user: User, apple: AppleSimulator) -> None:
     user.imports()
     assert "replaces" not in user.does("key", "stage", "prod", str(user.key_file(NEW_ID))).out
     replaced = rf"\n  replaces what root staged at \S+ \(key ID {NEW_ID}\)\n"
@@ -339,7 +345,7 @@ def test_who_is_superseded_and_whose_version_is_promoted_is_told(user: User) -> 
     assert re.search(r"\n  the version that root staged at \S+\n", user.does("key", "promote", "prod").out)
 
 
-def test_rotate_and_what_it_refuses(user: User) -> None:
+def test_rotate_and_what_it_refuses(user: User, apple: AppleSimulator) -> None:
     old = user.imports()
     new = user.key_file(NEW_ID)
     assert user.does("key", "rotate", "prod", str(new)).out.startswith(f'rotated "prod"\n  key ID           {NEW_ID}')

@@ -8,7 +8,7 @@ import pytest
 
 from tests import keys
 from tests.cli.conftest import NEW_ID, User
-from tests.cli.test_policies import hinted_commands, written
+from tests.cli.test_policies import TARGETS, hinted_commands, written
 from tests.conftest import NO_RIGHTS, Root, TokenWith
 
 __all__ = ["written"]  # a fixture
@@ -172,3 +172,19 @@ def test_a_move_needs_no_more_than_what_its_hints_say(
         holder_of(hint)
         user.does("key", "move", "prod", *words)
     assert "moved_from" not in user.record()
+
+
+def test_an_agent_keeps_the_custody_that_it_has(
+    user: User, root: Root, token_with: TokenWith, transit_mount: str, in_transit: Path
+) -> None:
+    in_custody(user, "kv", transit_mount=transit_mount)
+    with user.config_file.open("a", encoding="utf-8") as file:
+        file.write(TARGETS.format(mount=user.mount))
+    root("POST", f"{user.mount}/data/asc/nexla/emea", {"data": {"service_key": "x"}})
+    user.use(token_with(user.does("policy", "show", "agent").out))
+    (command,) = hinted_commands(user("push", "sales").err)
+    assert command == ["policy", "write", "agent", "--custody", "kv", "--custody", "transit"]
+    user.use(user.server.root_token)
+    name = user.does(*command).out.strip()
+    user.use(token_with(root("GET", f"sys/policies/acl/{name}")["data"]["policy"]))
+    assert "no answer from nexla" in user("push", "sales").err

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -93,20 +93,20 @@ class PureHost:
     @contextlib.contextmanager
     def agent(self, targets: Sequence[FileTarget], *, tick: int, may_sign: Sequence[str] = ()) -> Iterator[BaoAgent]:
         """A running Agent that may mint from the keys of its targets, or from those in `may_sign` alone."""
-        self._log_in_with(sorted(set(may_sign) or {target.key for target in targets}))
         self._configure(targets, tick)
         command = [sys.executable, "-m", "vault_asc", "agent", "config", "--pure", f"--config={self._config}"]
         printed = subprocess.run(command, check=True, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
         file = self.dir / "agent.hcl"
         file.write_text(printed.stdout, encoding="utf-8")
-        with BaoAgent(file) as agent:
+        with self._role(sorted(set(may_sign) or {target.key for target in targets})), BaoAgent(file) as agent:
             yield agent
 
     @property
     def _config(self) -> Path:
         return self.dir / "vault-asc.toml"
 
-    def _log_in_with(self, names: Sequence[str]) -> None:
+    @contextlib.contextmanager
+    def _role(self, names: Sequence[str]) -> Iterator[None]:
         """An AppRole with the shipped minter policy of each key and nothing else."""
         with contextlib.suppress(VaultError):  # another test has it mounted already
             self.root("POST", "sys/auth/approle", {"type": "approle"})
@@ -127,6 +127,12 @@ class PureHost:
         for name, path, method in (("role_id", "role-id", "GET"), ("secret_id", "secret-id", "POST")):
             (self.dir / name).touch(mode=0o600)
             (self.dir / name).write_text(self.root(method, f"{role}/{path}")["data"][name], encoding="ascii")
+        try:
+            yield
+        finally:
+            # What other tests see of policies in Vault decides whether a key may be moved.
+            for path in (role, *(f"sys/policies/acl/{written}" for written in policies)):
+                self.root("DELETE", path)
 
     def _configure(self, targets: Sequence[FileTarget], tick: int) -> None:
         layout = self.keeper.store.layout
@@ -180,7 +186,7 @@ class Readers:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._read, args=(target,)) for target in self.targets]
 
-    def __enter__(self) -> "Readers":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

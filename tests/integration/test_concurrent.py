@@ -382,9 +382,7 @@ def test_of_a_move_and_a_rotation_at_once_one_wins(
         lambda k: Moving(k).move(NAME, other, granted=True),
         lambda k: k.rotate(NAME, new, keys.OTHER_KEY_ID),
         lambda k: Moving(k).move(NAME, other, granted=True),
-        lambda k: (
-            k.rotate(NAME, new, keys.OTHER_KEY_ID) if custody is Custody.KV else k.set_state(NAME, State.DISABLED)
-        ),
+        lambda k: k.set_state(NAME, State.DISABLED),
     )
 
     winner, losers = one_winner(outcomes)

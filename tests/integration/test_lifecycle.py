@@ -1,6 +1,7 @@
 """The commands of key owners, on a real server: what each changes, what it refuses, and who is needed for it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,16 +19,44 @@ from vault_asc.errors import (
 )
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Lifecycle
-from vault_asc.record import State
+from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.names import Custody
+from vault_asc.record import VERSION_NAMES, State
 
 NOW = 1_780_000_000.0
 
 
+@dataclass(frozen=True)
+class Keeper(Lifecycle):
+    """Imports into one custody."""
+
+    custody: Custody = Custody.KV
+
+    def import_key(
+        self,
+        name: str,
+        key: PrivateKey,
+        identity: Identity,
+        custody: Custody | None = None,
+        *,
+        escrow: bool = True,
+    ) -> Change:
+        return super().import_key(name, key, identity, custody or self.custody, escrow=escrow)
+
+
+@pytest.fixture(params=list(Custody), ids=str)
+def custody(request: pytest.FixtureRequest) -> Custody:
+    return Custody(request.param)
+
+
+only_kv = pytest.mark.parametrize("custody", [Custody.KV], indirect=True)
+only_transit = pytest.mark.parametrize("custody", [Custody.TRANSIT], indirect=True)
+
+
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount, clock=lambda: NOW) as made:
-        yield made
+def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str, custody: Custody) -> Iterator[Keeper]:
+    with lifecycle_on(vault, kv_mount, clock=lambda: NOW, transit_mount=transit_mount) as made:
+        yield Keeper(made.store, made.clock, custody)
 
 
 def versions(keeper: Lifecycle) -> list[int]:
@@ -258,6 +287,7 @@ def test_version_without_a_note_is_not_promoted(keeper: Lifecycle) -> None:
         keeper.promote(NAME)
 
 
+@only_kv
 def test_forged_note_gives_no_token(keeper: Lifecycle, root: Root, kv_mount: str) -> None:
     old, new = new_key(), new_key()
     keeper.import_key(NAME, old, TEAM)
@@ -270,6 +300,18 @@ def test_forged_note_gives_no_token(keeper: Lifecycle, root: Root, kv_mount: str
         mint(keeper.store)
 
     keeper.rollback(NAME)
+    assert minted_with(keeper.store, old, keys.KEY_ID)
+
+
+@only_transit
+def test_forged_note_is_not_promoted_in_transit(keeper: Lifecycle, root: Root, kv_mount: str) -> None:
+    old, new = new_key(), new_key()
+    keeper.import_key(NAME, old, TEAM)
+    note = keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
+    for change in ({"spki_sha256": new.spki_sha256}, {"transit_version": 3}, {"transit_version": 1}):
+        root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": note._asdict() | change})
+        with pytest.raises(NotFoundError, match="nothing is staged"):
+            keeper.promote(NAME)
     assert minted_with(keeper.store, old, keys.KEY_ID)
 
 
@@ -342,10 +384,12 @@ def test_rollback_goes_one_back_and_promotion_forward_again(keeper: Lifecycle, g
     assert is_current(keeper, generations, 3)
 
 
-def test_rollback_to_a_version_and_further_back(keeper: Lifecycle, generations: list[PrivateKey]) -> None:
+def test_rollback_to_a_version_and_further_back(
+    custody: Custody, keeper: Lifecycle, generations: list[PrivateKey]
+) -> None:
     keeper.rollback(NAME, 1)
     assert is_current(keeper, generations, 1)
-    with pytest.raises(NotFoundError, match="does not show an earlier key, nothing was changed"):
+    with pytest.raises(NotFoundError, match=f"does not show an earlier key in custody {custody}, nothing was changed"):
         keeper.rollback(NAME)
 
     assert not keeper.rollback(NAME, 1).changed
@@ -394,15 +438,17 @@ def test_rollback_keeps_the_state_and_restores_who_imported(keeper: Lifecycle, g
 
 @pytest.mark.parametrize("to", [4, 99])
 def test_rollback_to_a_version_that_never_was_current(
-    keeper: Lifecycle, generations: list[PrivateKey], to: int
+    custody: Custody, keeper: Lifecycle, generations: list[PrivateKey], to: int
 ) -> None:
     keeper.stage(NAME, new_key(), key_id(4))
-    with pytest.raises(NotFoundError, match=f"does not show private version {to}, nothing was changed") as caught:
+    what = f"{VERSION_NAMES[custody]} {to}"
+    with pytest.raises(NotFoundError, match=f"does not show {what}, nothing was changed") as caught:
         keeper.rollback(NAME, to)
     assert f"vault-asc key show {NAME}" in str(caught.value.hint)
     assert is_current(keeper, generations, 3)
 
 
+@only_kv
 @pytest.mark.parametrize("deed", ["delete", "destroy"])
 def test_rollback_to_a_version_that_is_gone(
     keeper: Lifecycle, root: Root, kv_mount: str, generations: list[PrivateKey], deed: str
@@ -414,8 +460,35 @@ def test_rollback_to_a_version_that_is_gone(
     assert is_current(keeper, generations, 1)
 
 
-def test_rollback_reads_no_private_part(vault: VaultUnderTest, kv_mount: str, generations: list[PrivateKey]) -> None:
-    with Wire(vault.address) as wire, lifecycle_on(vault, kv_mount, address=wire.address) as keeper:
+@only_transit
+@pytest.mark.parametrize("deed", ["delete", "destroy"])
+def test_rollback_in_transit_needs_no_escrow(
+    keeper: Lifecycle, root: Root, kv_mount: str, generations: list[PrivateKey], deed: str
+) -> None:
+    root("POST", f"{kv_mount}/{deed}/{PREFIX}/private/{NAME}", {"versions": [2]})
+    keeper.rollback(NAME)
+    assert is_current(keeper, generations, 2)
+
+
+@only_transit
+def test_rollback_in_transit_to_a_version_that_is_gone(
+    keeper: Lifecycle, root: Root, transit_mount: str, generations: list[PrivateKey]
+) -> None:
+    for setting in ("min_decryption_version", "min_encryption_version"):
+        root("POST", f"{transit_mount}/keys/{PREFIX}.{NAME}/config", {setting: 3})
+    root("POST", f"{transit_mount}/keys/{PREFIX}.{NAME}/trim", {"min_available_version": 3})
+    with pytest.raises(NotFoundError, match=r"Transit version 2 of .* is gone .*, nothing was changed"):
+        keeper.rollback(NAME)
+    assert is_current(keeper, generations, 3)
+
+
+def test_rollback_reads_no_private_part(
+    vault: VaultUnderTest, kv_mount: str, transit_mount: str, generations: list[PrivateKey]
+) -> None:
+    with (
+        Wire(vault.address) as wire,
+        lifecycle_on(vault, kv_mount, address=wire.address, transit_mount=transit_mount) as keeper,
+    ):
         keeper.rollback(NAME)
         keeper.rotate(NAME, new_key(), key_id(4))
         keeper.set_state(NAME, State.DISABLED)
@@ -455,6 +528,7 @@ def test_destruction_leaves_nothing_and_can_be_repeated(keeper: Lifecycle, root:
     assert keeper.destroy(NAME)
     assert not keeper.destroy(NAME)
 
+    assert keeper.store.transit.find(f"{PREFIX}.{NAME}") is None
     for kind in ("keys", "private"):
         assert root("LIST", f"{kv_mount}/metadata/{PREFIX}/{kind}")["data"]["keys"] == ["other"]
     with pytest.raises(NotFoundError):

@@ -17,7 +17,7 @@ from vault_asc.key.private_key import parse_private_key
 from vault_asc.lab import serve
 from vault_asc.tokens import TokenRequest, mint
 
-FILES = (serve.KEY_FILE, serve.SERVICE_KEY_FILE, serve.READY_FILE)
+FILES = (serve.KEY_FILE, serve.SERVICE_KEY_FILE, serve.APPLE_FILE, serve.READY_FILE)
 
 
 def wait_for(file: Path) -> str:

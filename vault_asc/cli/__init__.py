@@ -27,7 +27,7 @@ _COMMANDS = {
     ),
     "status": ("vault_asc.cli.status", "status", "Show how fresh each target is."),
     "agent": ("vault_asc.cli.agent", "agent", "Let Vault Agent or OpenBao Agent keep the targets fresh."),
-    "policy": ("vault_asc.cli.policies", "policy", "List, show and write the shipped Vault policies."),
+    "policy": ("vault_asc.cli.policies", "policy", "List, show, write and check the shipped Vault policies."),
     "nexla": ("vault_asc.cli.nexla", "nexla", "Look at Nexla credentials."),
     "audit": ("vault_asc.cli.audit", "audit", "Find out from Vault's audit log who minted a token."),
     "demo": ("vault_asc.cli.demo", "demo", "Watch it all work on this machine, for a minute."),

@@ -20,10 +20,17 @@ _LOOKING = {"read", "list"}
 
 @dataclass(frozen=True)
 class Need:
-    """The shipped policies that let a command do its work; `key` for those of one key."""
+    """The shipped policies that let a command do its work.
+
+    Attributes:
+        policies: their names.
+        key: for those of one key.
+        custodies: in which it works, whatever the deployment's are.
+    """
 
     policies: tuple[str, ...] = ()
     key: str | None = None
+    custodies: tuple[Custody, ...] = ()
 
 
 def advise(config: "Config", need: Need, path: str, capability: str) -> str | None:
@@ -38,7 +45,7 @@ def advise(config: "Config", need: Need, path: str, capability: str) -> str | No
                 "publisher", mount=store.mount, prefix=store.prefix, nexla_mount=ref.mount, nexla_path=ref.path
             )
             return _hint([(written, f"vault-asc policy write publisher --nexla {name}")])
-    for custodies in policy.ways(store.custodies):
+    for custodies in policy.ways(tuple(dict.fromkeys((*store.custodies, *need.custodies)))):
         if _mends(config, need, (path, capability), custodies):
             return _hint([_written(config, need, name, custodies) for name in need.policies])
     known = policy.needed(

@@ -17,10 +17,13 @@ apple_option: Final = click.option(
 )
 
 
-def ask_apple(connection: "Connection", plan: "StoredRecord | None", new: "NewKey", *, skip: bool) -> None:
-    """Refuse a key that Apple refuses, or cannot be asked about. `plan` is None when the key is current already."""
+def ask_apple(connection: "Connection", plan: "StoredRecord | None", new: "NewKey", *, skip: bool) -> str | None:
+    """Refuse a key that Apple refuses, or cannot be asked about. `plan` is None when the key is current already.
+
+    That Apple accepts it is returned, to be told with the result; what it says less plainly is a warning.
+    """
     if plan is None or skip:
-        return
+        return None
     from vault_asc import apple, http
 
     settings = connection.config().appstoreconnect
@@ -31,6 +34,12 @@ def ask_apple(connection: "Connection", plan: "StoredRecord | None", new: "NewKe
     if error is not None:
         raise error
     if trial.outcome is apple.TrialOutcome.ACCEPTED:
-        click.echo(trial.detail)
-    else:
-        warn(trial.detail)
+        return trial.detail
+    warn(trial.detail)
+    return None
+
+
+def tell_accepted(said: str | None) -> None:
+    """What `ask_apple` has returned, below the result of the command."""
+    if said is not None:
+        click.echo(f"  {said}")

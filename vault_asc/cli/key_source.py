@@ -80,7 +80,8 @@ class KeySource(NamedTuple):
 
         Custody and escrow are those that an import is to make.
         """
-        lifecycle = connection.lifecycle(*_POLICIES[self.command])
+        custodies = () if custody is None else (custody,)
+        lifecycle = connection.lifecycle(*_POLICIES[self.command], custodies=custodies)
         if self.wrapped is None:
             yield lifecycle, self._found(lifecycle.store.vault) if self.from_vault else self._read()
             return
@@ -177,7 +178,12 @@ class KeySource(NamedTuple):
         def advice(path: str, capability: str) -> str | None:
             from vault_asc.cli.advice import Need, advise  # only a missing right needs it
 
-            return advise(connection.config(), Need(_POLICIES[self.command]), path, capability)
+            return advise(
+                connection.config(),
+                Need(_POLICIES[self.command], custodies=() if custody is None else (custody,)),
+                path,
+                capability,
+            )
 
         ready(lifecycle.store, name, Task(self.command), advice, custody=custody or Custody.KV, escrow=escrow)
 

@@ -72,10 +72,12 @@ def old_key_hint(change: "Change", now: float) -> None:
         return
     name, new = change.stored.name, change.stored.record
     old = change.before.record.identity.key_id
-    click.echo(f"  old key ID {old}: none of its tokens lives after {iso(now + MAX_LIFETIME)}")
-    click.echo(f"  revoke it at Apple after that, once `vault-asc status` shows {new.identity.key_id} on every host")
+    click.echo(f"  old key {old}: none of its tokens can be alive after {iso(now + MAX_LIFETIME)}")
+    click.echo(
+        f"  revoke it at Apple after that, provided that `vault-asc status` shows {new.identity.key_id} on every host"
+    )
     if new.custody is Custody.TRANSIT:
-        click.echo(f"  and let its version sign no more: vault-asc key retire {name}")
+        click.echo(f"  then let its version sign no more: vault-asc key retire {name}")
 
 
 def public(name: str, stored: "StoredRecord | VaultError") -> dict[str, object]:

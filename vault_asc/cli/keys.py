@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.apple_check import apple_option, ask_apple
+from vault_asc.cli.apple_check import apple_option, ask_apple, tell_accepted
 from vault_asc.cli.key_source import KeySource, takes_key
 from vault_asc.cli.key_view import (
     HEADER,
@@ -145,9 +145,10 @@ def stage(*, name: str, source: KeySource, no_apple_check: bool, connection: Con
     """
     superseded: list[Note] = []
     with source.opened(connection, name) as (lifecycle, new):
-        ask_apple(connection, lifecycle.plan(name, new.key, new.key_id), new, skip=no_apple_check)
+        accepted = ask_apple(connection, lifecycle.plan(name, new.key, new.key_id), new, skip=no_apple_check)
         note = lifecycle.stage(name, new.key, new.key_id, superseded.append)
         click.echo(f'staged {note.version_name} of "{name}", key ID {note.key_id}')
+        tell_accepted(accepted)
         tell_superseded(superseded)
         click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
     source.warn_of_copy()
@@ -183,13 +184,15 @@ def rotate(*, name: str, source: KeySource, no_apple_check: bool, dry_run: bool,
     superseded: list[Note] = []
     with source.opened(connection, name) as (lifecycle, new):
         plan = lifecycle.plan(name, new.key, new.key_id)
-        ask_apple(connection, plan, new, skip=no_apple_check)
+        accepted = ask_apple(connection, plan, new, skip=no_apple_check)
         if dry_run:
             source.check_rights(connection, lifecycle, name)
             tell_plan(name, plan, new.key_id, new.key.spki_sha256)
+            tell_accepted(accepted)
             return
         change = lifecycle.rotate(name, new.key, new.key_id, superseded.append)
         tell(change, f'rotated "{name}"', f'"{name}" is that key already, nothing was changed')
+        tell_accepted(accepted)
         tell_superseded(superseded)
         old_key_hint(change, system_clock())
     if change.changed:

@@ -88,4 +88,4 @@ def _finish(connection: Connection, name: str, *, remove_copy: bool) -> None:
 def _moving(connection: Connection, name: str, *policies: str) -> "Moving":
     from vault_asc.moving import Moving
 
-    return Moving(connection.lifecycle(*policies, key=name))
+    return Moving(connection.lifecycle(*policies, key=name, custodies=tuple(Custody)))

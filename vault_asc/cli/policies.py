@@ -20,7 +20,7 @@ _SHOWN: Final = 5  # lost paths that an error names
 
 @click.group(no_args_is_help=False)
 def policy() -> None:
-    """List, show and write the shipped Vault policies."""
+    """List, show, write and check the shipped Vault policies."""
 
 
 _key = click.option(

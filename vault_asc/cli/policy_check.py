@@ -93,8 +93,7 @@ def tell_json(found: Comparison, wanted: Asked) -> None:
 def difference(found: Comparison, wanted: Asked) -> PermissionDeniedError:
     """The error for a token that is not as it should be."""
     return PermissionDeniedError(
-        f"the token is not what {_names(wanted)} makes: it lacks {len(found.lacks)} rights"
-        f" and has {len(found.too_much)} too much",
+        f"the token is not what {_names(wanted)} makes: {len(found.lacks)} missing, {len(found.too_much)} too much",
         hint="give it these policies and no other, not even the default one; a policy that was changed or is of another"
         " custody is written anew by: vault-asc policy write",
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.custody import Minted
     from vault_asc.lifecycle import Lifecycle
+    from vault_asc.names import Custody
     from vault_asc.nexla.client import NexlaClient
     from vault_asc.refreshing import Ports
     from vault_asc.secret import Secret
@@ -42,11 +43,13 @@ class Connection(NamedTuple):
             return config
         return config._replace(vault=config.vault._replace(address=check_address(self.address, "--address")))
 
-    def vault(self, config: "Config", *policies: str, key: str | None = None) -> "Vault":
+    def vault(
+        self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()
+    ) -> "Vault":
         """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.
 
         `policies` are the shipped policies that the command needs, for the hint of a denied call; `key` is for those of
-        one key.
+        one key, `custodies` are those that the command works in.
         """
         from vault_asc import http
         from vault_asc.names import is_unix
@@ -57,7 +60,7 @@ class Connection(NamedTuple):
         def advice(path: str, capability: str) -> str | None:
             from vault_asc.cli.advice import Need, advise  # only a denied call needs it
 
-            return advise(config, Need(policies, key), path, capability)
+            return advise(config, Need(policies, key, custodies), path, capability)
 
         return Vault(
             address,
@@ -67,21 +70,23 @@ class Connection(NamedTuple):
             advice=advice,
         )
 
-    def store(self, config: "Config", *policies: str, key: str | None = None) -> "Store":
+    def store(
+        self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()
+    ) -> "Store":
         """The keys of the configured prefix; policies as for `vault`."""
         from vault_asc.store import Layout, Store
 
         return Store(
-            self.vault(config, *policies, key=key),
+            self.vault(config, *policies, key=key, custodies=custodies),
             Layout(config.store.mount, config.store.prefix, config.store.transit_mount),
         )
 
-    def lifecycle(self, *policies: str, key: str | None = None) -> "Lifecycle":
+    def lifecycle(self, *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()) -> "Lifecycle":
         """The commands of key owners, with the configuration; policies as for `vault`."""
         from vault_asc.clock import system_clock
         from vault_asc.lifecycle import Lifecycle
 
-        return Lifecycle(self.store(self.config(), *policies, key=key), system_clock)
+        return Lifecycle(self.store(self.config(), *policies, key=key, custodies=custodies), system_clock)
 
     def ports(self, config: "Config") -> "Ports":
         """What a pass over targets needs: one Vault connection and, per Nexla account, one session."""

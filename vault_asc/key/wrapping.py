@@ -8,6 +8,7 @@ import os
 from base64 import b64encode
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
@@ -25,7 +26,7 @@ def wrapped(key: PrivateKey, wrapping_key: str) -> str:
     """
     try:
         public = serialization.load_pem_public_key(wrapping_key.encode())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, rsa.RSAPublicKey):
         raise VaultError(

@@ -1,6 +1,6 @@
 """The simulators of Nexla and Apple on their own, for set-ups where Vault, Agent and vault-asc run elsewhere.
 
-What people would get from Nexla's and Apple's web pages lies in files: the `.p8`, the service key, the address.
+What people would get from Nexla's and Apple's web pages lies in files: the `.p8`, the service key, the addresses.
 """
 
 import secrets
@@ -23,6 +23,7 @@ ISSUER_ID: Final = "57246542-96fe-1a63-e053-0824d011072a"
 CREDENTIAL_ID: Final = 5001
 KEY_FILE: Final = f"AuthKey_{KEY_ID}.p8"
 SERVICE_KEY_FILE: Final = "nexla-service-key"
+APPLE_FILE: Final = "apple-url"
 READY_FILE: Final = "nexla-url"
 """Holds Nexla's base URL. Written last: when it is there, everything is."""
 
@@ -54,6 +55,7 @@ def _hand_over(directory: Path, apple: AppleSimulator, nexla: NexlaSimulator, no
     files = {
         KEY_FILE: new_key(apple, KEY_ID),
         SERVICE_KEY_FILE: service_key.encode(),
+        APPLE_FILE: apple.url.encode(),
         READY_FILE: nexla.url.encode(),
     }
     for name, content in files.items():

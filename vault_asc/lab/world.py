@@ -172,6 +172,8 @@ secret_id_file = {quoted(str(self.dir / "secret_id"))}
 tick = "{self.tick}s"
 [state]
 dir = {quoted(str(self.dir / "state"))}
+[appstoreconnect]
+api_url = {quoted(self.apple.url)}
 [nexla.default]
 api_url = {quoted(self.nexla.url)}
 service_key = {{ mount = "{KV_MOUNT}", path = "asc/nexla/default", field = "service_key" }}

@@ -26,7 +26,8 @@ class Rule:
 
     def fits(self, path: str) -> bool:
         """Whether this stanza is about that path."""
-        pattern = "/".join("[^/]+" if part == "+" else re.escape(part) for part in self.path.split("/"))
+        # Measured: "+" stands for an empty segment too, so "keys/+" covers "keys/".
+        pattern = "/".join("[^/]*" if part == "+" else re.escape(part) for part in self.path.split("/"))
         return re.fullmatch(pattern, path) is not None
 
     def grants(self, path: str, capability: str) -> bool:

@@ -15,6 +15,8 @@ from vault_asc.vault.errors import MissingVersionError
 
 KEY_TYPE: Final = "ecdsa-p256"
 WRAPPING_HASH: Final = "SHA256"
+_COLLISION: Final = "transaction commit failed"  # OpenBao, when two write to one key at once: this one has done nothing
+_TRIES: Final = 8  # each of them is lost to somebody whose write has succeeded
 _RETIRED: Final = "less than the minimum encryption key version"
 _UNKNOWN: Final = ("higher than the latest key version", "signing key not found", "no such key version")
 
@@ -135,7 +137,14 @@ class Transit:
         self.vault.ask("DELETE", f"{self.mount}/keys/{key}", "delete", writing=True)
 
     def _write(self, where: str, body: Mapping[str, Any]) -> None:
-        self.vault.ask("POST", where, "update", body, writing=True)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self.vault.ask("POST", where, "update", body, writing=True)
+            except VaultError as exc:
+                if _COLLISION not in exc.message or not tries_left:
+                    raise
+            else:
+                return
 
 
 def _without_version(where: str, version: int, exc: VaultError) -> MissingVersionError | None:

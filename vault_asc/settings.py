@@ -1,0 +1,111 @@
+"""What can be configured, with its defaults: values, as `config` makes them of a file. Light."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from vault_asc.errors import NotFoundError
+from vault_asc.names import Custody
+from vault_asc.targets import Target
+
+DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
+DEFAULT_NEXLA_API: Final = "https://dataops.nexla.io/nexla-api"
+DEFAULT_APPLE_API: Final = "https://api.appstoreconnect.apple.com"
+
+
+class VaultSettings(NamedTuple):
+    """Where Vault is. `namespace` and `ca_file` may be absent; a namespace of "" is the root, said outright."""
+
+    address: str = DEFAULT_ADDRESS
+    namespace: str | None = None
+    ca_file: Path | None = None
+
+
+class StoreSettings(NamedTuple):
+    """Where keys lie in Vault, and the custodies that the deployment uses: what the shipped policies grant."""
+
+    mount: str = "secret"
+    prefix: str = "asc"
+    transit_mount: str = "asc-transit"
+    custodies: tuple[Custody, ...] = (Custody.KV,)
+
+
+class AgentSettings(NamedTuple):
+    """The Agent's directory, its AppRole files, and how often it ticks (seconds)."""
+
+    dir: Path = Path("/run/vault-asc")
+    role_id_file: Path = Path("/etc/vault-asc/role_id")
+    secret_id_file: Path = Path("/etc/vault-asc/secret_id")
+    tick: int = 30
+
+    @property
+    def socket(self) -> Path:
+        """The Agent's listener."""
+        return self.dir / "agent.sock"
+
+    @property
+    def ticks(self) -> Path:
+        """One file per key with its record's version."""
+        return self.dir / "ticks"
+
+
+class SecretRef(NamedTuple):
+    """A field of a KV secret in Vault."""
+
+    mount: str
+    path: str
+    field: str
+
+
+class NexlaSettings(NamedTuple):
+    """One Nexla account: API address, where its service key lies in Vault, own CA."""
+
+    name: str
+    service_key: SecretRef
+    api_url: str = DEFAULT_NEXLA_API
+    ca_file: Path | None = None
+
+
+class AppStoreConnectSettings(NamedTuple):
+    """Where a new key is tried: base URL, own CA."""
+
+    api_url: str = DEFAULT_APPLE_API
+    ca_file: Path | None = None
+
+
+_VAULT: Final = VaultSettings()
+_STORE: Final = StoreSettings()
+_AGENT: Final = AgentSettings()
+_APPLE: Final = AppStoreConnectSettings()
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Config(NamedTuple):
+    """The whole configuration. `path` is the file it came from, None when there was none."""
+
+    path: Path | None = None
+    vault: VaultSettings = _VAULT
+    store: StoreSettings = _STORE
+    agent: AgentSettings = _AGENT
+    state_dir: Path | None = None
+    appstoreconnect: AppStoreConnectSettings = _APPLE
+    nexla: Mapping[str, NexlaSettings] = _NOTHING
+    targets: tuple[Target, ...] = ()
+
+    def target(self, name: str) -> Target:
+        """The target of that name; `NotFoundError` lists those there are."""
+        for target in self.targets:
+            if target.name == name:
+                return target
+        known = ", ".join(t.name for t in self.targets) or "none"
+        raise NotFoundError(f'no target "{name}" in {self.path or "the configuration"}', hint=f"targets there: {known}")
+
+    def account(self, name: str) -> NexlaSettings:
+        """The Nexla account of that name; `NotFoundError` lists those there are."""
+        if name in self.nexla:
+            return self.nexla[name]
+        known = ", ".join(sorted(self.nexla)) or "none"
+        raise NotFoundError(
+            f'no Nexla account "{name}" in {self.path or "the configuration"}', hint=f"accounts there: {known}"
+        )
