@@ -61,6 +61,7 @@ class Settings(NamedTuple):
 
     more: str = ""
     mount: str | None = None
+    prefix: str | None = None
     address: str | None = None
     apple_url: str = CLOSED
     transit_mount: str | None = None
@@ -68,12 +69,11 @@ class Settings(NamedTuple):
 
     def store(self, mount: str) -> str:
         """The table of the store."""
-        lines = [f"mount = {json.dumps(self.mount or mount)}"]
-        if self.transit_mount is not None:
-            lines.append(f"transit_mount = {json.dumps(self.transit_mount)}")
-        if self.custodies is not None:
-            lines.append(f"custodies = {json.dumps(self.custodies)}")
-        return "\n".join(lines)
+        values = {name: getattr(self, name) for name in ("prefix", "transit_mount", "custodies")}
+        given = {name: value for name, value in values.items() if value is not None}
+        return "\n".join(
+            f"{name} = {json.dumps(value)}" for name, value in ({"mount": self.mount or mount} | given).items()
+        )
 
 
 class User:

@@ -2,8 +2,8 @@
 
 import json
 
-from tests.cli.conftest import CLOSED, NEW_ID, OLD_ID
-from tests.cli.stage import Setup, Stage, after, handed_over, known, nothing
+from tests.cli.conftest import CLOSED, OLD_ID
+from tests.cli.stage import Setup, Stage, after, handed_over, known
 from vault_asc import policy
 from vault_asc.lab.apple import faults as apple_faults
 from vault_asc.lab.faults import Fault
@@ -84,10 +84,9 @@ def transit_at(mount: str) -> Setup:
 
 
 def dotted(stage: Stage) -> None:
-    """The prefix has no name in Transit."""
+    """Of this prefix no name in Transit can be made."""
     free(stage)
-    text = stage.user.config_file.read_text(encoding="utf-8")
-    stage.user.config_file.write_text(text.replace("[store]\n", '[store]\nprefix = "a.b"\n'), encoding="utf-8")
+    stage.user.sets(prefix="a.b")
 
 
 def foreign(**settings: object) -> Setup:
@@ -205,4 +204,3 @@ role_forbidden = apple_says(apple_faults.FORBIDDEN_ROLE)
 refused_once = apple_says(apple_faults.FALSE_401)
 refused_thrice = apple_says(apple_faults.FALSE_401, 3)
 throttled = apple_says(apple_faults.RATE_LIMITED)
-__all__ = ["NEW_ID", "nothing"]
