@@ -13,10 +13,18 @@ help: ## this list
 
 install: $(VENV)/.installed ## everything into .venv
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
+$(VENV)/.installed: requirements/dev.txt pyproject.toml tests/node/package-lock.json
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(MAKE) --no-print-directory $(VENV)/node/.installed || echo "without Node's jose: the tests with it are skipped"
+	@touch $@
+
+# A second JWT implementation for the tests, where there is Node; hash-locked like the rest.
+$(VENV)/node/.installed: tests/node/package-lock.json
+	mkdir -p $(@D)
+	cp tests/node/package.json tests/node/package-lock.json $(@D)
+	npm ci --prefix $(@D) --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 demo: install ## watch a real server, a real Agent and vault-asc keep a credential alive

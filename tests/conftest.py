@@ -91,7 +91,8 @@ def kv_mount(vault: VaultUnderTest, root: Root) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _transit(root: Root) -> Iterator[str]:
+def shared_transit_mount(root: Root) -> Iterator[str]:
+    """The path of a Transit mount for a whole session, for fixtures that live longer than a test."""
     mount = f"transit-{secrets.token_hex(4)}"
     root("POST", f"sys/mounts/{mount}", {"type": "transit"})
     yield mount
@@ -99,19 +100,19 @@ def _transit(root: Root) -> Iterator[str]:
 
 
 @pytest.fixture
-def transit_mount(_transit: str, root: Root) -> Iterator[str]:
+def transit_mount(shared_transit_mount: str, root: Root) -> Iterator[str]:
     """The path of a Transit mount without keys.
 
     One mount is emptied after each test, because the first import into a new one has the server make an RSA key, for
     more than a second.
     """
-    yield _transit
+    yield shared_transit_mount
     with contextlib.suppress(NotFoundError):  # no keys
-        for name in root("LIST", f"{_transit}/keys")["data"]["keys"]:
+        for name in root("LIST", f"{shared_transit_mount}/keys")["data"]["keys"]:
             if name.endswith("/"):
                 continue  # where Transit keeps its wrapping key
-            root("POST", f"{_transit}/keys/{name}/config", {"deletion_allowed": True})
-            root("DELETE", f"{_transit}/keys/{name}")
+            root("POST", f"{shared_transit_mount}/keys/{name}/config", {"deletion_allowed": True})
+            root("DELETE", f"{shared_transit_mount}/keys/{name}")
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ class Wire:
     Attributes:
         calls: method and path (below `/v1/`, without query) of every call, in order.
         tokens: the Vault token of every call, None for none.
+        bodies: what was sent with every call.
         fate: decides what becomes of a call, by its method and path.
         done: called when the server has carried out a call, before its answer goes back.
     """
@@ -123,6 +124,7 @@ class Wire:
     def __init__(self, upstream: str) -> None:
         self.calls: list[tuple[str, str]] = []
         self.tokens: list[str | None] = []
+        self.bodies: list[bytes] = []
         self.fate: Callable[[str, str], Fate] = lambda _method, _path: None
         self.done: Callable[[str, str], None] = lambda _method, _path: None
         parts = urlsplit(upstream)
@@ -165,6 +167,7 @@ def _handler(wire: Wire, upstream: str) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             wire.calls.append((self.command, path))
             wire.tokens.append(self.headers.get("X-Vault-Token"))
+            wire.bodies.append(body)
             fate = wire.fate(self.command, path)
             if isinstance(fate, Answer):
                 self.reply(fate)

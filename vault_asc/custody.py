@@ -150,7 +150,7 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
     }.get(gone.state, _MISSING[stored.record.custody])
     hint = gone.hint
     if gone.state == "retired":
-        hint = f"let current versions sign again: vault-asc key retire {stored.name}"
+        hint = f"vault-asc key retire {stored.name} makes it the oldest version that may sign"
     elif gone.state == "missing":
         # Vault prunes the oldest first: with this version all earlier ones are gone.
         hint = hint or _forward(stored)

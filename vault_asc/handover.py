@@ -114,7 +114,14 @@ def _fields(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def ready(
-    store: Store, name: str, task: Task, advice: Advice, *, custody: Custody = Custody.KV, escrow: bool = True
+    store: Store,
+    name: str,
+    task: Task,
+    advice: Advice,
+    *,
+    custody: Custody = Custody.KV,
+    escrow: bool = True,
+    untouched: str = "the wrapping token was not used",
 ) -> None:
     """Refuse now what the command would refuse later: nothing is written, no key is needed.
 
@@ -128,6 +135,7 @@ def ready(
         advice: for the hint when the token lacks a right.
         custody: how an imported key is to be kept.
         escrow: whether an imported key in custody transit is to have a private part.
+        untouched: what is safe when the token lacks a right.
     """
     store.vault.require_kv2(store.layout.mount)
     placement = Placement(store)
@@ -139,7 +147,7 @@ def ready(
     else:
         placement.refuse_planned_deletion(store.layout.record(name), store.record_metadata(name))
     placement.check(name, custody=custody, escrow=escrow, stored=stored)
-    _may_write(store, list(_writes(store, name, task, custody, escrow=escrow)), advice)
+    _may_write(store, list(_writes(store, name, task, custody, escrow=escrow)), advice, untouched)
 
 
 def _taken(stored: StoredRecord) -> ConflictError:
@@ -172,11 +180,11 @@ def _write(mount: str, path: str, metadata: KvMetadata) -> tuple[str, str]:
     return f"{mount}/data/{path}", "create" if metadata is NO_METADATA else "update"
 
 
-def _may_write(store: Store, writes: list[tuple[str, str]], advice: Advice) -> None:
+def _may_write(store: Store, writes: list[tuple[str, str]], advice: Advice, untouched: str) -> None:
     allowed = capabilities_self(store.vault, [path for path, _ in writes])
     for path, capability in writes:
         if not allowed[path] & {capability, "root"}:
             raise PermissionDeniedError(
-                f'permission denied: the token lacks "{capability}" on "{path}"; the wrapping token was not used',
+                f'permission denied: the token lacks "{capability}" on "{path}"; {untouched}',
                 hint=advice(path, capability),
             )

@@ -5,17 +5,21 @@ then the record says where a copy may still lie, and that minters of the old cus
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from vault_asc import acl
 from vault_asc.custody import private_key_of
-from vault_asc.errors import NotFoundError, TokenRequestError
+from vault_asc.errors import NotFoundError, PermissionDeniedError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
 from vault_asc.names import Custody
 from vault_asc.placement import Place, same_key
 from vault_asc.record import StoredRecord
 from vault_asc.store import Store
-from vault_asc.vault import MissingVersionError
+from vault_asc.vault import InvalidTokenError, MissingVersionError
+
+_SIZES: Final = ("224", "256", "384", "512")
+_HASHES: Final = ("sha1", *(f"sha{kind}-{size}" for kind in "23" for size in _SIZES), "none")
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,11 @@ class Moving:
         change = self.keeper.replace(
             stored, stored.record._replace(custody=custody, moved_from=stored.record.custody, **place._asdict())
         )
-        self.keeper.placement.let_sign(place)
+        self.keeper.placement.let_sign(place)  # for whoever has retired it before the record was written
         return change
 
     def _to_transit(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
         place = self.keeper.placement.put_transit(stored.name, key or private_key_of(self.store, stored))
-        self.keeper.placement.let_sign(place)
         return place._replace(private_version=stored.record.private_version)
 
     def _to_kv(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
@@ -91,7 +94,7 @@ class Moving:
         record = stored.record
         old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
         grant = self._grant(stored, old)
-        if still := self._policies(grant):
+        if still := self._policies(*_ways(grant, old)):
             raise TokenRequestError(
                 f'the move of "{name}" to custody {record.custody} is not finished: "{grant.capability}" on'
                 f' "{grant.path}" is still granted by {", ".join(still)}',
@@ -144,9 +147,22 @@ class Moving:
         where = stored.record.transit_key or layout.transit(stored.name)
         return Grant(f"{layout.transit_mount}/sign/{where}", "update")
 
-    def _policies(self, grant: Grant) -> list[str]:
-        """Names of the policies in Vault that have this grant."""
+    def _policies(self, *grants: Grant) -> list[str]:
+        """Names of the policies in Vault that have one of these grants."""
         vault = self.store.vault
-        return [
-            name for name in vault.policies() if acl.grants(vault.read_policy(name) or "", grant.path, grant.capability)
-        ]
+        try:
+            texts = {name: vault.read_policy(name) or "" for name in vault.policies()}
+        except InvalidTokenError:
+            raise
+        except PermissionDeniedError as exc:
+            raise PermissionDeniedError(
+                f"{exc.message}, so who may mint cannot be seen; nothing was changed",
+                hint=exc.hint,
+            ) from exc
+        return [name for name, text in texts.items() if any(acl.grants(text, g.path, g.capability) for g in grants)]
+
+
+def _ways(grant: Grant, custody: Custody) -> list[Grant]:
+    """All grants that let somebody mint: Transit takes a hash as one more segment, too."""
+    more = _HASHES if custody is Custody.TRANSIT else ()
+    return [grant, *(Grant(f"{grant.path}/{name}", grant.capability) for name in more)]

@@ -106,7 +106,14 @@ def main() -> None:
     with World() as world:
         world.must("key", "import", str(world.new_key("BENCHKEY01")), "prod", "--issuer-id", ISSUER_ID)
         world.must(
-            "key", "import", str(world.new_key("BENCHKEY02")), "signed", "--issuer-id", ISSUER_ID, "--custody", "transit"
+            "key",
+            "import",
+            str(world.new_key("BENCHKEY02")),
+            "signed",
+            "--issuer-id",
+            ISSUER_ID,
+            "--custody",
+            "transit",
         )
         world.must("push", "sales")
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(world.dir), "VAULT_ASC_CONFIG": str(world.config_file)}

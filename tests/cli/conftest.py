@@ -28,7 +28,7 @@ from vault_asc.secret import Secret
 OLD_ID = keys.KEY_ID
 NEW_ID = keys.OTHER_KEY_ID
 CLOSED = "http://127.0.0.1:1"
-_NAMES = {"Vault", "VAULT_TOKEN", "BAO_TOKEN"}
+_NAMES = {"Vault", "Transit", "VAULT_TOKEN", "BAO_TOKEN"}
 _SAID = re.compile(r"^vault-asc: (error|hint|warning): (.*)$", re.MULTILINE)
 
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.cli.conftest import CLOSED, OLD_ID
 from tests.cli.stage import Setup, Stage, after, handed_over, known
 from vault_asc import policy
@@ -40,6 +42,12 @@ def in_both(stage: Stage) -> None:
 def strict(stage: Stage) -> None:
     """A deployment whose custody is transit."""
     stage.user.sets(transit_mount=stage.transit_mount, custodies=("transit",))
+
+
+def mount_missing(stage: Stage) -> None:
+    """A key in KV, and a configuration that names a Transit mount which is not there."""
+    known(stage)
+    stage.user.sets(transit_mount="nowhere")
 
 
 def granted(stage: Stage) -> None:
@@ -119,14 +127,12 @@ def retired_too_far(stage: Stage) -> None:
 
 
 def faster_in_transit(stage: Stage) -> None:
-    """Between our reading of the record and our write somebody else writes."""
+    """Between the note on our version and its promotion somebody else writes the record."""
     in_transit(stage)
-    path = f"{stage.user.mount}/data/asc/keys/prod"
-    record = stage.root("GET", path)["data"]["data"]
+    record = stage.root("GET", f"{stage.user.mount}/data/asc/keys/prod")["data"]["data"]
 
     def done(method: str, asked: str) -> None:
-        if method == "GET" and asked == path:
-            stage.wire.done = lambda _method, _path: None
+        if method == "POST" and asked == f"{stage.user.mount}/data/asc/staged/prod":
             stage.put("asc/keys/prod", {**record, "changed_by": "mallory"})
 
     stage.wire.done = done
@@ -183,6 +189,12 @@ def no_agreement(stage: Stage) -> None:
     stage.apple.agreement_signed = False
 
 
+def plain_file(stage: Stage) -> None:
+    """Another key, in a file whose name says nothing."""
+    known(stage)
+    stage.user.key_file(name="plain.p8")
+
+
 def enterprise(stage: Stage) -> None:
     """A key that App Store Connect knows nothing of: it is of the Enterprise Program."""
     assert stage.apple.url
@@ -200,7 +212,15 @@ def handed_over_and_no_apple(stage: Stage) -> None:
     stage.user.sets(apple_url=CLOSED)
 
 
+def minted_in_transit(stage: Stage) -> None:
+    """A token of a key in Transit, in the file `token`."""
+    if stage.user.server.audit_device is None:
+        pytest.skip("needs a server whose audit log can be read here")
+    in_transit(stage)
+    stage.user.does("mint", "prod", "--out", "token")
+
+
 role_forbidden = apple_says(apple_faults.FORBIDDEN_ROLE)
 refused_once = apple_says(apple_faults.FALSE_401)
 refused_thrice = apple_says(apple_faults.FALSE_401, 3)
-throttled = apple_says(apple_faults.RATE_LIMITED)
+throttled = apple_says(apple_faults.RATE_LIMITED, 20)

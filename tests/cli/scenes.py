@@ -4,6 +4,7 @@
 """
 
 from tests import keys
+from tests.cli import custody_scenes
 from tests.cli.conftest import OLD_ID
 from tests.cli.stage import (
     ISSUER,
@@ -103,7 +104,7 @@ GOOD: dict[str, Scene] = {
     "push not due": Scene(0, ("push", "sales", "--if-due"), pushed_before, "not due"),
     "status": Scene(0, ("status",), pushed_before, "live"),
     "status json": Scene(0, ("status", "--json"), pushed_before, "live"),
-}
+} | custody_scenes.GOOD
 
 BAD: dict[str, Scene] = {
     # the command line and the configuration
@@ -311,7 +312,7 @@ BAD: dict[str, Scene] = {
     ),
     "no credential": Scene(8, ("nexla", "inspect", "5003"), Stage.pushed, "nexla answered 404", "check credential_id"),
     "busy": Scene(75, ("push", "sales"), busy, "another vault-asc holds the lock", "wait until it is done"),
-}
+} | custody_scenes.BAD
 
 PASSES: dict[str, Scene] = {
     "push without rights": Scene(8, ("push", "sales"), pushed_without_rights, "not written", shows=True),

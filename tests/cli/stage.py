@@ -81,6 +81,11 @@ class Stage:
     def key(self, name: str = "prod") -> Path:
         return self.user.imports(name)
 
+    def audit_log(self) -> str:
+        """The file of the server's audit device."""
+        devices = self.root("GET", "sys/audit")["data"]
+        return str(devices[f"{self.user.server.audit_device}/"]["options"]["file_path"])
+
     def filled(self, text: str) -> str:
         """A text of a scene with the mounts of this stage."""
         return text.replace("TRANSIT", self.transit_mount).replace("MOUNT", self.user.mount)
@@ -101,7 +106,7 @@ class Scene:
 
     Attributes:
         code: exit code.
-        words: the command; NEW and OLD stand for key files, HOSTILE for the address of the hostile server.
+        words: the command; NEW and OLD stand for key files, LOG for the audit log, MOUNT and TRANSIT for the mounts.
         setup: what happened before.
         says: in the error message, or in the output of a success.
         hints: in the hint.
@@ -125,6 +130,7 @@ class Scene:
             user = stage.user
             files: dict[str, Callable[[], str]] = {
                 "NEW": lambda: str(user.key_file(NEW_ID)),
+                "LOG": stage.audit_log,
                 "OLD": lambda: str(user.home / f"AuthKey_{OLD_ID}.p8"),
             }
             words = [files[word]() if word in files else stage.filled(word) for word in self.words]

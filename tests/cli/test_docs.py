@@ -1,5 +1,8 @@
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pytest
@@ -29,23 +32,87 @@ def test_the_overview_says_what_the_commands_say() -> None:
             assert command.get_short_help_str(limit=200) == _COMMANDS[path[1]][2]
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    known = {" ".join(path[1:]) for path, _ in commands()}
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    used = [tuple(words.split()) for words in re.findall(r"(?:\$ |`)vault-asc ([a-z]+(?: [a-z]+)?)", text)]
-    assert used
+class Typed(NamedTuple):
+    """A command line in a page: its command, as far as there is one, and the options behind it."""
+
+    page: str
+    text: str
+    command: click.Command | None
+    options: frozenset[str]
+
+
+def pages() -> Iterator[Path]:
+    """What people read; the page of commands is made from the commands."""
+    yield ROOT / "README.md"
+    yield from (page for page in sorted((ROOT / "docs").rglob("*.md")) if page != FILE)
+
+
+def code_in(text: str) -> Iterator[str]:
+    """Lines of code blocks without their comments, continued ones joined, and code within sentences."""
+    blocks = re.findall(r"^ *```[a-z]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        lines = re.sub(r"\\\n\s*", "", block).splitlines()
+        yield from (re.sub(r"(?:^|\s)# .*|\s# .*", "", line) for line in lines)
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from (code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose))
+
+
+# Where a command line begins: not in a path that ends in the name, nor where it is a user's.
+LINE = r"(?:^|[$(;|&]|\bsudo -u \S+|\bdocker .*\brun .*?) *(?<![\w/.:-])vault-asc(?::lab)? +([^|;&)>]+)"
+
+
+def typed_in(file: Path) -> Iterator[Typed]:
+    """The command lines of ours in a page."""
+    known = {path[1:]: command for path, command in commands() if not isinstance(command, click.Group)}
+    for code in code_in(file.read_text(encoding="utf-8")):
+        for line in re.findall(LINE, code.strip()):
+            words = line.split()
+            plain = tuple(itertools.takewhile(lambda word: re.fullmatch(r"[a-z]+", word), words))
+            command = known.get(plain[:2]) or known.get(plain[:1])
+            options = frozenset(word.partition("=")[0] for word in words if word.startswith("--"))
+            yield Typed(file.name, line, command, options)
+
+
+TYPED = [typed for file in [*pages(), FILE] for typed in typed_in(file)]
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=[f"{typed.page}: {typed.text[:60]}" for typed in TYPED])
+def test_every_command_and_option_in_a_page_exists(typed: Typed) -> None:
+    if typed.command is None:
+        assert typed.text.strip() in {"--help", "--version"}, "no such command"
+        return
+    own = {name for parameter in typed.command.params for name in parameter.opts}
+    assert typed.options <= own | {"--help", "--debug"}
+
+
+def test_the_check_sees_what_is_there(tmp_path: Path) -> None:
+    seen = {file.name: len([*typed_in(file)]) for file in pages()}
+    for name, at_least in {"README.md": 30, "custodies.md": 10, "rotation.md": 6, "docker.md": 6}.items():
+        assert seen[name] >= at_least, name
+    sample = tmp_path / "page.md"
+    sample.write_text(
+        "Type `vault-asc key shwo prod`, then:\n```console\n$ (umask 077; vault-asc mint prod \\\n"
+        "    --owt x)   # comment\n$ docker run -v ./vault-asc.toml:/x vault-asc config chekc\n```\n",
+        encoding="utf-8",
+    )
+    for typed in typed_in(sample):
+        with pytest.raises(AssertionError):
+            test_every_command_and_option_in_a_page_exists(typed)
+    assert len([*typed_in(sample)]) == 3
+
+
+def test_every_command_in_our_messages_exists() -> None:
+    known = {" ".join(path[1:]) for path, command in commands() if not isinstance(command, click.Group)}
     groups = {path[1] for path, command in commands() if len(path) == 2 and isinstance(command, click.Group)}
-    for words in used:
-        assert (" ".join(words[:2]) if words[0] in groups else words[0]) in known, words
-
-
-def test_every_option_in_the_readme_exists() -> None:
-    known = {name for _, command in COMMANDS for parameter in command.params for name in parameter.opts}
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if "vault-asc " in line]
-    used = {option for line in lines for option in re.findall(r"(?<=[ `])--[a-z-]+", line.split("vault-asc", 1)[1])}
-    assert used
-    assert used <= known | {"--help", "--require-hashes", "--no-deps"}
+    found = [
+        (file.name, words)
+        for file in (ROOT / "vault_asc").rglob("*.py")
+        for words in re.findall(r"[`:(] *vault-asc (?!or its)([a-z]+(?: [a-z]+)?)", file.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 30
+    for name, words in found:
+        first = words.split()[0]
+        assert (words if first in groups - {words} else first) in known | groups, (name, words)
 
 
 def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
@@ -63,6 +130,6 @@ def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
 
 
 def test_every_decision_and_page_that_is_linked_exists() -> None:
-    for page_file in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for page_file in [*pages(), FILE]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page_file.read_text(encoding="utf-8")):
             assert (page_file.parent / link).exists(), f"{page_file.name} links to {link}"

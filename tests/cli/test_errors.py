@@ -43,7 +43,7 @@ def test_every_failure_is_one_error_with_the_way_out(stage: Stage, name: str) ->
     scene = BAD[name]
     done = scene.play(stage)
     assert done.code == scene.code, done.err
-    check_failure(done)
+    check_failure(done, out=scene.shows)
     assert stage.filled(scene.says) in done.error
     assert stage.filled(scene.hints) in done.hint
     assert done.hint

@@ -247,7 +247,9 @@ def test_show_tells_every_version_and_what_to_do_with_it(user: User, root: Root,
     assert "version 1  current, but gone (pruned" in user.does("key", "show", "prod").out
 
 
-def test_show_tells_a_pruned_current_version_and_a_planned_deletion(user: User, root: Root, apple: AppleSimulator) -> None:
+def test_show_tells_a_pruned_current_version_and_a_planned_deletion(
+    user: User, root: Root, apple: AppleSimulator
+) -> None:
     root("POST", f"{user.mount}/metadata/asc/private/prod", {"max_versions": 2})
     user.imports()
     for _ in range(2):

@@ -139,6 +139,7 @@ COMMANDS = {
     "import": ("key", "import", "NEW", "fresh", "--issuer-id", keys.ISSUER_ID),
     "stage": ("key", "stage", "prod", "NEW", "--no-apple-check"),
     "rotate": ("key", "rotate", "prod", "NEW", "--no-apple-check"),
+    "dry run": ("key", "rotate", "prod", "NEW", "--dry-run", "--no-apple-check"),
     "promote": ("key", "promote", "staged"),
     "rollback": ("key", "rollback", "rotated"),
     "disable": ("key", "disable", "prod"),

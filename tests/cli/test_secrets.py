@@ -130,9 +130,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def stage(
-    user: User, root: Root, token_with: TokenWith, transit_mount: str, monkeypatch: pytest.MonkeyPatch
-) -> Stage:
+def stage(user: User, root: Root, token_with: TokenWith, transit_mount: str, monkeypatch: pytest.MonkeyPatch) -> Stage:
     (user.home / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(user.home / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", None)

@@ -86,13 +86,16 @@ def fresh(tmp_path: Path) -> Path:
 
 def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
     helps = [[*path[1:], "--help"] for path, _ in commands()]
-    assert ["key", "import", "--help"] in helps
+    for command in ("key", "key import", "key move", "key retire", "audit", "audit trace", "policy check", "mint"):
+        assert [*command.split(), "--help"] in helps
     for words, code, out, heavy in loaded_by(["--version"], ["-h"], [], *helps, home=tmp_path):
         assert (words, code, heavy) == (words, 0, [])
         assert out
 
 
 def test_what_asks_no_server_loads_nothing_heavy(fresh: Path) -> None:
+    text = (fresh / "vault-asc.toml").read_text(encoding="utf-8")
+    (fresh / "pure.toml").write_text(f'{text}token_file = "{fresh}/other.jwt"\n', encoding="utf-8")
     lines = [
         ["status"],
         ["status", "--json"],
@@ -100,8 +103,10 @@ def test_what_asks_no_server_loads_nothing_heavy(fresh: Path) -> None:
         ["config", "check"],
         ["init", "new.toml"],
         ["agent", "config"],
+        ["agent", "config", "--pure", "--config", "pure.toml"],
         ["policy", "list"],
         ["policy", "show", "minter", "--key", "prod"],
+        ["policy", "show", "key-admin", "--custody", "transit"],
         ["policy", "show", "agent"],
         ["push", "--all", "--dry-run"],
     ]
@@ -120,6 +125,12 @@ def test_a_push_with_nothing_due_loads_nothing_heavy(fresh: Path, ticks: list[st
 
 def test_a_wrong_command_line_loads_nothing_heavy(fresh: Path) -> None:
     lines = [["mnt"], ["key"], ["mint"], ["mint", "prod", "--nope"], ["push", "nope"], ["push"], ["mint", "../x"]]
+    lines += [
+        ["key", "move", "prod"],
+        ["key", "import", "x"],
+        ["key", "import", "x", "prod", "--custody", "kv", "--no-escrow"],
+    ]
+    lines += [["key", "rotate", "prod", "--wrapped", "x", "--dry-run"], ["audit", "trace"], ["policy", "check"]]
     for words, code, _, heavy in loaded_by(*lines, home=fresh):
         assert (words, code in {2, 7}, heavy) == (words, True, [])
 

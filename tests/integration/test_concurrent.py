@@ -391,6 +391,19 @@ def test_of_a_move_and_a_rotation_at_once_one_wins(
     assert all(f"was changed by root at {stored.written_at}" in loser.message for loser in losers)
 
 
+@pytest.mark.parametrize("where", ["transit", "record"])
+def test_move_never_replaces_a_key_that_it_has_not_seen(keeper: Lifecycle, where: str) -> None:
+    faster = new_key()
+    keeper.import_key(NAME, new_key(), TEAM)
+    late = interrupted_by(keeper, where, lambda: keeper.rotate(NAME, faster, keys.OTHER_KEY_ID))
+
+    with pytest.raises(ConflictError, match=rf'the record of "{NAME}" was changed by root at 20\d\d-'):
+        Moving(late).move(NAME, Custody.TRANSIT, granted=True)
+
+    assert keeper.store.read(NAME).record.custody is Custody.KV
+    assert minted_with(keeper.store, faster, keys.OTHER_KEY_ID)
+
+
 # Retiring against those who still need an older version.
 
 
@@ -425,6 +438,19 @@ def test_rollback_that_is_overtaken_by_a_retirement_still_signs(
     late.rollback(NAME)
 
     assert minted_with(keeper.store, rotated[1], key_id(1))
+
+
+def test_move_that_is_overtaken_by_a_retirement_still_signs(keeper: Lifecycle) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM)
+    for made in (key, new_key()):
+        keeper.placement.put_transit(NAME, made)
+    late = interrupted_by(keeper, "record", lambda: keeper.store.transit.retire_below(f"{PREFIX}.{NAME}", 2))
+
+    Moving(late).move(NAME, Custody.TRANSIT, granted=True)
+
+    assert keeper.store.read(NAME).record.transit_version == 1
+    assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
 @pytest.mark.parametrize("retired", [False, True], ids=["none retired", "some retired"])

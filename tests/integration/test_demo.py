@@ -35,6 +35,7 @@ def test_the_demo_ends_well_and_leaves_nothing(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert re.search(r"the flow read \d+ times: \d+ x 200\n", done.stdout)
+    assert 'apple accepts tokens of key "DEMOKEY002"\n' in done.stdout, "the rotation was tried at the simulator"
     assert re.search(r"tokens: \d+ of DEMOKEY001, \d+ of DEMOKEY002\n", done.stdout)
     assert "BEGIN PRIVATE KEY" not in done.stdout
     assert not re.search(r"\beyJ|\b(hv)?[sbr]\.[A-Za-z0-9]{20,}", done.stdout), "no token is shown"

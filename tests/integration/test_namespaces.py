@@ -1,13 +1,14 @@
 """A team's namespace on the real server: nothing of the product's is in the root namespace, and everything works."""
 
 import sys
+import time
 from typing import Any, Final
 
 import pytest
 
-from tests.integration.worlds import FIRST_KEY, SECOND_KEY, import_key, pushed_after, rotate, token_of
+from tests.integration.worlds import FIRST_KEY, SECOND_KEY, THIRD_KEY, import_key, pushed_after, rotate, token_of
 from vault_asc.errors import VaultError
-from vault_asc.lab.server import KV_MOUNT, BaoServer
+from vault_asc.lab.server import KV_MOUNT, TRANSIT_MOUNT, BaoServer
 from vault_asc.lab.world import World
 from vault_asc.secret import Secret
 
@@ -17,15 +18,17 @@ TEAM: Final = "team-a"
 
 
 class TeamServer(BaoServer):
-    """After its start every call goes to the team's namespace, and the root namespace has no KV mount."""
+    """After its start every call goes to the team's namespace, and the root namespace has neither KV nor Transit."""
 
     _below = ""
 
     def start(self) -> None:
         super().start()
         self.api("POST", f"sys/namespaces/{TEAM}", {}, token=self.root_token)
-        self.api("DELETE", f"sys/mounts/{KV_MOUNT}", token=self.root_token)
+        for mount in (KV_MOUNT, TRANSIT_MOUNT):
+            self.api("DELETE", f"sys/mounts/{mount}", token=self.root_token)
         self._below = f"{TEAM}/"
+        self._mount_transit()
         self._mount_kv()
 
     def api(self, method: str, path: str, body: object = None, *, token: Secret | None = None) -> dict[str, Any]:
@@ -54,6 +57,8 @@ def test_a_team_has_all_in_its_namespace() -> None:
             assert first.key_id == FIRST_KEY
             assert token_of(agent)["namespace_path"] == f"{TEAM}/"
             assert pushed_after(world, rotate(world, SECOND_KEY)).key_id == SECOND_KEY, "tick files follow the record"
+            assert pushed_after(world, moved_to_transit(world, server)).key_id == SECOND_KEY
+            assert pushed_after(world, rotate(world, THIRD_KEY)).key_id == THIRD_KEY
         with pytest.raises(VaultError):
             BaoServer.api(server, "GET", f"{KV_MOUNT}/data/asc/keys/prod", token=server.root_token)
 
@@ -70,3 +75,17 @@ def the_command_line_works_with_a_token_of_the_team(world: World, server: TeamSe
     file.write_text(text.replace(f'namespace = "{TEAM}"\n', ""))
     assert world.run("mint", "prod", token=minter).returncode != 0
     file.write_text(text)
+
+
+def moved_to_transit(world: World, server: TeamServer) -> float:
+    """Move the key, under the Agent that pushes; the moment when that was done."""
+    both = ("--custody", "kv", "--custody", "transit")
+    assert "asc-minter-prod" in world.run("key", "move", "prod", "--custody", "transit").stderr
+    world.must("policy", "write", "agent", *both)
+    world.must("policy", "write", "minter", "--key", "prod", *both)
+    world.must("key", "move", "prod", "--custody", "transit")
+    now = time.time()
+    world.must("policy", "write", "minter", "--key", "prod", "--custody", "transit", "--force")
+    minted = world.run("mint", "prod", token=server.team_token("asc-minter-prod"))
+    assert (minted.returncode, minted.stderr) == (0, "")
+    return now

@@ -37,6 +37,9 @@ RECORD = Record(
     imported_by="approle (entity 1)",
     changed_by="token",
 )
+IN_TRANSIT = RECORD._replace(
+    custody=Custody.TRANSIT, transit_key="asc.prod", transit_version=2, public_key="MFkw", moved_from=Custody.KV
+)
 NOTE = Note(4, keys.OTHER_KEY_ID, "cd" * 32, "2026-03-01T12:00:00Z", "ada")
 
 
@@ -72,8 +75,10 @@ def wired(vault: VaultUnderTest, kv_mount: str, wire: Wire) -> Iterator[Lifecycl
         RECORD,
         RECORD._replace(state=State.DISABLED),
         RECORD._replace(identity=identity(key_id=keys.KEY_ID, issuer_id=None, individual=True)),
+        IN_TRANSIT,
+        IN_TRANSIT._replace(private_version=None, moved_from=None),
     ],
-    ids=["team", "disabled", "individual"],
+    ids=["team", "disabled", "individual", "transit", "transit alone"],
 )
 def test_record_comes_back_as_it_was_written(store: Store, record: Record) -> None:
     assert store.write_record(NAME, record, cas=0) == 1
@@ -94,7 +99,8 @@ def test_three_secrets_hold_what_the_design_says_and_nothing_else(keeper: Lifecy
         return found
 
     record, private, note = data("keys"), data("private"), data("staged")
-    assert set(record) == {"format", "key_id", "key_type", "audience", "issuer_id"} | set(RECORD._fields) - {"identity"}
+    facts = {"custody", "spki_sha256", "state", "private_version", "imported_at", "imported_by", "changed_by"}
+    assert set(record) == {"format", "key_id", "key_type", "audience", "issuer_id"} | facts
     assert (record["format"], record["private_version"], record["custody"]) == (1, 1, "kv")
     assert private == {"private_key": other.pem.reveal(), "key_id": keys.OTHER_KEY_ID}
     assert list(note) == ["key_id", "private_version", "spki_sha256", "staged_at", "staged_by"]

@@ -20,6 +20,7 @@ from vault_asc.state import StateDir
 
 FIRST_KEY: Final = "TESTKEY001"
 SECOND_KEY: Final = "TESTKEY002"
+THIRD_KEY: Final = "TESTKEY003"
 PUTS: Final = ("PUT", "/data_credentials/*")
 PROBES: Final = ("GET", "/data_credentials/*/probe")
 _PATIENCE: Final = 40.0  # seconds; what a busy machine may need for what takes one

@@ -54,7 +54,9 @@ def test_what_is_no_signature_is_refused_and_never_an_error(signature: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "signature", [b"", b"\0" * 64, b"\xff" * 64, KEY.sign(b"message")[:-1], KEY.sign(b"message") + b"\0"]
+    "signature",
+    [b"", b"\0" * 64, b"\xff" * 64, KEY.sign(b"message")[:-1], KEY.sign(b"message") + b"\0"],
+    ids=["empty", "zeros", "too large", "short", "long"],
 )
 def test_signature_of_another_size_or_out_of_range(signature: bytes) -> None:
     assert not PUBLIC.verifies(signature, b"message")
@@ -76,34 +78,34 @@ UNKNOWN_CURVE = b64encode(
 ).decode()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "hello",
-        "aGVsbG8=",
-        "\u00e4",
-        PUBLIC.text[:-8],
-        PUBLIC.text + "====",
-        f"{PUBLIC.text}\n",
-        KEY.public_key_pem().replace("PUBLIC", "PRIVATE"),
-        KEY.pem.reveal(),
-        OTHER_CURVE,
-        UNKNOWN_CURVE,
-        spki(ed25519.Ed25519PrivateKey.generate().public_key()),
-        spki(rsa.generate_private_key(65537, 2048).public_key()),
-        b64encode(
-            keys.tlv(
-                keys.SEQUENCE,
-                keys.tlv(keys.SEQUENCE, keys.EC_OID, keys.P256_OID),
-                keys.tlv(keys.BITS, b"\0\4" + bytes(64)),  # no point of the curve
-            )
-        ).decode(),
-    ],
-)
-def test_what_is_no_p256_key_is_a_value_error(text: str) -> None:
+NO_KEYS = {
+    "empty": "",
+    "word": "hello",
+    "base64 of a word": "aGVsbG8=",
+    "no ASCII": "\u00e4",
+    "cut": PUBLIC.text[:-8],
+    "padded": PUBLIC.text + "====",
+    "line end": f"{PUBLIC.text}\n",
+    "other label": KEY.public_key_pem().replace("PUBLIC", "PRIVATE"),
+    "private": KEY.pem.reveal(),
+    "other curve": OTHER_CURVE,
+    "unknown curve": UNKNOWN_CURVE,
+    "ed25519": spki(ed25519.Ed25519PrivateKey.generate().public_key()),
+    "rsa": spki(rsa.generate_private_key(65537, 2048).public_key()),
+    "no point of the curve": b64encode(
+        keys.tlv(
+            keys.SEQUENCE,
+            keys.tlv(keys.SEQUENCE, keys.EC_OID, keys.P256_OID),
+            keys.tlv(keys.BITS, b"\0\4" + bytes(64)),
+        )
+    ).decode(),
+}
+
+
+@pytest.mark.parametrize("case", NO_KEYS)
+def test_what_is_no_p256_key_is_a_value_error(case: str) -> None:
     with pytest.raises(ValueError):
-        public_key(text)
+        public_key(NO_KEYS[case])
 
 
 def test_repr_is_short() -> None:

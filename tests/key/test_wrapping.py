@@ -51,7 +51,9 @@ def test_each_wrapping_is_another_text_without_the_key_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", pem(keys.ec_key().public_key()), WRAPPING_PEM.replace("MIIB", "AAAA"), keys.p8_pem().decode()]
+    "text",
+    ["", "hello", pem(keys.ec_key().public_key()), WRAPPING_PEM.replace("MIIB", "AAAA"), keys.p8_pem().decode()],
+    ids=["empty", "word", "elliptic", "damaged", "private"],
 )
 def test_without_an_rsa_key_nothing_is_wrapped(text: str) -> None:
     with pytest.raises(VaultError, match="Transit gave no RSA key to wrap with, so nothing was sent") as caught:

@@ -5,7 +5,7 @@ trial     what a try can prove, and what follows from it
 client    the GET and its repetitions
 """
 
-from vault_asc.apple.client import Api, tried, try_key
+from vault_asc.apple.client import Api, out_of_reach, tried, try_key
 from vault_asc.apple.trial import Trial, TrialOutcome, refusal
 
-__all__ = ["Api", "Trial", "TrialOutcome", "refusal", "tried", "try_key"]
+__all__ = ["Api", "Trial", "TrialOutcome", "out_of_reach", "refusal", "tried", "try_key"]

@@ -80,10 +80,9 @@ def judge(answer: Answer, key_id: str, now: float) -> Trial:
 
 
 def unknown(key_id: str, why: str, hint: str | None = None) -> Trial:
-    """A try that proves nothing; `why` is safe text."""
-    return Trial(
-        TrialOutcome.UNKNOWN, key_id, f'app store connect could not be asked about key "{key_id}": {why}', hint
-    )
+    """A try that proves nothing; `why` is safe text, `key_id` is empty when there is no key yet."""
+    about = f' about key "{key_id}"' if key_id else ""
+    return Trial(TrialOutcome.UNKNOWN, key_id, f"app store connect could not be asked{about}: {why}", hint)
 
 
 def clock_skew(date: str | None, now: float) -> float:

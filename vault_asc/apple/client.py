@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LIFETIME: Final = BACKDATE + 120  # seconds; two minutes is Apple's advice for a single request
 _TRIES: Final = 3
 _WHOLE_TIME: Final = 15.0  # seconds, for all tries and the pauses between them
+_NO_KEY: Final = ""
 _TIMES: Final = {1: "once", 2: "twice"}
 
 
@@ -62,6 +63,17 @@ def try_key(api: Api, key: "PrivateKey", identity: Identity) -> Trial:
             hint="try another machine, then report it: vault-asc or its crypto library is broken here",
         )
     return tried(api, token)
+
+
+def out_of_reach(api: Api) -> Trial | None:
+    """What keeps App Store Connect from being asked, by one request without a token; None when it answers."""
+    try:
+        response = api.session.get(f"{http.base_url(api.url)}/v1/apps?limit=1", headers={"Accept": "application/json"})
+    except requests.RequestException as exc:
+        return unknown(_NO_KEY, http.explain(exc), _hint(exc))
+    answer = Answer(response.status_code, _json(response), response.text, response.headers.get("Date"))
+    trial = judge(answer, _NO_KEY, api.clock())
+    return trial if trial.outcome is TrialOutcome.UNKNOWN else None
 
 
 def tried(api: Api, token: Token) -> Trial:

@@ -39,6 +39,20 @@ def ask_apple(connection: "Connection", plan: "StoredRecord | None", new: "NewKe
     return None
 
 
+def reach_apple(connection: "Connection", *, skip: bool) -> None:
+    """Refuse when App Store Connect cannot be asked, while there is still nothing to ask about."""
+    if skip:
+        return
+    from vault_asc import apple, http
+
+    settings = connection.config().appstoreconnect
+    with http.session(ca_file=settings.ca_file) as session:
+        trial = apple.out_of_reach(apple.Api(session, settings.api_url, system_clock))
+    error = None if trial is None else apple.refusal(trial)
+    if error is not None:
+        raise error
+
+
 def tell_accepted(said: str | None) -> None:
     """What `ask_apple` has returned, below the result of the command."""
     if said is not None:

@@ -74,11 +74,17 @@ class KeySource(NamedTuple):
 
     @contextmanager
     def opened(
-        self, connection: Connection, name: str, *, custody: "Custody | None" = None, escrow: bool = True
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        custody: "Custody | None" = None,
+        escrow: bool = True,
+        before_unwrap: Callable[[], object] = lambda: None,
     ) -> "Iterator[tuple[Lifecycle, NewKey]]":
         """The commands of key owners and the key, for as long as something is done with it.
 
-        Custody and escrow are those that an import is to make.
+        Custody and escrow are those that an import is to make. `before_unwrap` may refuse while the token is still good.
         """
         custodies = () if custody is None else (custody,)
         lifecycle = connection.lifecycle(*_POLICIES[self.command], custodies=custodies)
@@ -88,6 +94,7 @@ class KeySource(NamedTuple):
         hand_over = self._hand_over(lifecycle.store.vault)
         self._check_ids()
         self.check_rights(connection, lifecycle, name, custody=custody, escrow=escrow)
+        before_unwrap()
         with self._unwrapped(hand_over, name) as new:
             yield lifecycle, new
 
@@ -185,7 +192,15 @@ class KeySource(NamedTuple):
                 capability,
             )
 
-        ready(lifecycle.store, name, Task(self.command), advice, custody=custody or Custody.KV, escrow=escrow)
+        ready(
+            lifecycle.store,
+            name,
+            Task(self.command),
+            advice,
+            custody=custody or Custody.KV,
+            escrow=escrow,
+            untouched="the wrapping token was not used" if self.wrapped else "nothing was written",
+        )
 
     @contextmanager
     def _unwrapped(self, hand_over: "HandOver", name: str) -> Iterator[NewKey]:

@@ -2,11 +2,12 @@
 
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.apple_check import apple_option, ask_apple, tell_accepted
+from vault_asc.cli.apple_check import apple_option, ask_apple, reach_apple, tell_accepted
 from vault_asc.cli.key_source import KeySource, takes_key
 from vault_asc.cli.key_view import (
     HEADER,
@@ -66,6 +67,8 @@ def import_(*, name: str, source: KeySource, custody: str | None, no_escrow: boo
         tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
     if change.changed:
         source.warn_of_copy()
+    if change.changed and no_escrow:
+        warn("without escrow only the .p8 file leads out of this Transit mount: keep it, or be ready for a new key")
 
 
 @key.command("list")
@@ -144,7 +147,10 @@ def stage(*, name: str, source: KeySource, no_apple_check: bool, connection: Con
     person passes to `key promote`.
     """
     superseded: list[Note] = []
-    with source.opened(connection, name) as (lifecycle, new):
+    with source.opened(connection, name, before_unwrap=partial(reach_apple, connection, skip=no_apple_check)) as (
+        lifecycle,
+        new,
+    ):
         accepted = ask_apple(connection, lifecycle.plan(name, new.key, new.key_id), new, skip=no_apple_check)
         note = lifecycle.stage(name, new.key, new.key_id, superseded.append)
         click.echo(f'staged {note.version_name} of "{name}", key ID {note.key_id}')
@@ -182,7 +188,10 @@ def rotate(*, name: str, source: KeySource, no_apple_check: bool, dry_run: bool,
     if dry_run and source.wrapped:
         raise ConfigError("--dry-run would use the wrapping token up", hint="leave one of the two away")
     superseded: list[Note] = []
-    with source.opened(connection, name) as (lifecycle, new):
+    with source.opened(connection, name, before_unwrap=partial(reach_apple, connection, skip=no_apple_check)) as (
+        lifecycle,
+        new,
+    ):
         plan = lifecycle.plan(name, new.key, new.key_id)
         accepted = ask_apple(connection, plan, new, skip=no_apple_check)
         if dry_run:

@@ -64,7 +64,11 @@ def move(
         change, f'moved "{name}" to custody {custody}', f'"{name}" is in custody {custody} already, nothing was changed'
     )
     if change.stored.record.moved_from is not None:
-        click.echo(f"  when no minter needs the old place any more: vault-asc key move {name} --finish")
+        click.echo(
+            f"  then take the old grant away: vault-asc policy write minter --key {name} --custody {custody} --force"
+            " (agent likewise)"
+        )
+        click.echo(f"  and claim the custody: vault-asc key move {name} --finish")
     if change.changed and custody == Custody.KV:
         warn("in custody kv whoever may mint can copy the key")
 
@@ -78,7 +82,7 @@ def _finish(connection: Connection, name: str, *, remove_copy: bool) -> None:
         f'finished the move of "{name}": no policy grants the old place any more',
         f'no policy grants another place than custody {custody} for "{name}", nothing was changed',
     )
-    if change.before is not None and remove_copy:
+    if change.changed and remove_copy:
         click.echo("  removed what lay there")
     click.echo(
         "  not seen: root, whoever may write policies, other namespaces, backups, and copies that were made before"

@@ -186,11 +186,16 @@ class Vault:
     def require_transit(self, mount: str) -> None:
         """Refuse a mount that is missing or no Transit secrets engine."""
         found = self._mount(mount, f"mount Transit (vault secrets enable -path={mount} transit)")
-        if (found.path, found.kind) != (mount, "transit"):
+        if found.kind != "transit":
             raise VaultError(
-                f'"{mount}" is on a secrets engine of type "{found.kind}" mounted at "{found.path}", not Transit;'
-                " nothing was written",
-                hint=f"mount one (vault secrets enable -path={mount} transit), or name another in store.transit_mount",
+                f'"{mount}" is on a secrets engine of type "{found.kind}", not Transit; nothing was written',
+                hint="name a Transit mount in store.transit_mount, or mount one where nothing is:"
+                " vault secrets enable -path=asc-transit transit",
+            )
+        if found.path != mount:
+            raise NotFoundError(
+                f'"{mount}" is no mount but a path below the Transit mount "{found.path}"; nothing was written',
+                hint=f'set store.transit_mount = "{found.path}"',
             )
 
     def read_any_kv(self, where: str) -> Mapping[str, Any]:
