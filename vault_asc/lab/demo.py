@@ -1,4 +1,4 @@
-"""The demo: a credential kept alive before your eyes, with lives of seconds, over a rotation and a revocation.
+"""The demo: a credential kept alive before your eyes, with lives of seconds, over a rotation, a revocation and a move.
 
 Nothing in it is staged: the server, the Agent and every command are the real ones; only Nexla and Apple are simulators.
 """
@@ -23,7 +23,8 @@ USABLE_LIFE: Final = 24  # seconds; 1080 in real life
 TICK: Final = 2  # seconds; 30 in real life
 _BEFORE: Final = 20.0  # seconds of watching before the rotation
 _AFTER: Final = 14.0  # seconds until the old key is revoked
-_END: Final = 10.0  # seconds until the summary
+_MOVED: Final = 8.0  # seconds between the move to Transit and its end
+_END: Final = 6.0  # seconds until the summary
 _FIRST_TOKEN: Final = 30.0  # seconds that the first token may take to come
 _READ_EVERY: Final = 1.0
 _REPORT_EVERY: Final = 3.0
@@ -97,7 +98,7 @@ class Story:
         self.tokens: list[TargetState] = []
 
     def tell(self) -> None:
-        """Import, Agent, refreshes, rotation, revocation, summary."""
+        """Import, Agent, refreshes, rotation, revocation, move, summary."""
         key = self.world.new_key("DEMOKEY001")
         self.command("key", "import", str(key), "prod", "--issuer-id", ISSUER_ID)
         key.unlink()
@@ -119,6 +120,7 @@ class Story:
         self.watch(_AFTER)
         self.world.apple.revoke("DEMOKEY001")
         self.timeline.say("apple", "the old key DEMOKEY001 is revoked; nobody uses it any more")
+        self.move()
         self.watch(_END)
 
     def command(self, *words: str) -> None:
@@ -133,6 +135,15 @@ class Story:
         key = self.world.new_key("DEMOKEY002")
         self.command("key", "rotate", "prod", str(key))
         key.unlink()
+
+    def move(self) -> None:
+        """Hand the signing to Vault, live: grant, move, take the old grant away, finish."""
+        self.timeline.say("you", "from now on Vault shall sign, and nobody be able to copy the key")
+        self.command("policy", "write", "agent", "--custody", "kv", "--custody", "transit")
+        self.command("key", "move", "prod", "--custody", "transit")
+        self.watch(_MOVED)
+        self.command("policy", "write", "agent", "--custody", "transit", "--force")
+        self.command("key", "move", "prod", "--finish")
 
     def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Tell of each new token and of the flow, for a while or until something has happened."""
@@ -165,7 +176,7 @@ class Story:
                 "the flow was refused, or the rotated key never arrived", hint="run it again; if it persists, report it"
             )
         self.timeline.say(
-            "summary", "the flow never saw a dead token, over every refresh, the rotation and the revocation"
+            "summary", "the flow never saw a dead token, over every refresh, the rotation, the revocation and the move"
         )
 
 
