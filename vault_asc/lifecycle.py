@@ -65,7 +65,7 @@ class Lifecycle:
         facts = self.store.record_metadata(name)
         present = self.store.find(name)
         if present is not None:
-            return _already(present, key, identity, custody)
+            return _already(present, key, identity, custody, escrow=escrow)
         self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
         cas = self.placement.check(name, custody=custody, escrow=escrow)
         who = self.store.vault.whoami()
@@ -332,9 +332,14 @@ def _other_ids(stored: StoredRecord) -> ConflictError:
     )
 
 
-def _already(present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody) -> Change:
+def _already(present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody, *, escrow: bool) -> Change:
     record = present.record
     if record.spki_sha256 == key.spki_sha256 and record.identity == identity:
+        if record.custody is custody and not escrow and record.private_version is not None:
+            raise ConflictError(
+                f'this key is "{present.name}" already, with escrow in KV; nothing was changed',
+                hint=f"to remove the escrow: vault-asc key move {present.name} --finish --remove-copy",
+            )
         if record.custody is custody:
             return Change(present, changed=False)
         raise ConflictError(

@@ -165,6 +165,8 @@ class Placement:
         if custody is Custody.TRANSIT:
             self._transit_key(self.store.layout.transit(name))
             if not escrow:
+                if stored is None:
+                    self._refuse_left_copy(name)
                 return None
         private = self.store.private_metadata(name)
         self.refuse_planned_deletion(self.store.layout.private(name), private)
@@ -188,6 +190,16 @@ class Placement:
             f'versions of "{where}" are deleted after {after} (delete_version_after), so nothing was written',
             hint=f"{fix}, or use a mount without it",
         )
+
+    def _refuse_left_copy(self, name: str) -> None:
+        """Refuse to call a key one without escrow when a private part of that name lies there all the same."""
+        if any(facts.readable for facts in self.store.private_metadata(name).versions.values()):
+            where = f"{self.store.layout.mount}/{self.store.layout.private(name)}"
+            raise VaultError(
+                f'"{where}" holds a private part, of an interrupted import perhaps, so "{name}" would not be without'
+                " escrow; nothing was written",
+                hint=f"remove it (vault kv metadata delete {where}), or import with escrow",
+            )
 
     def _refuse_pruning(self, stored: StoredRecord, private: KvMetadata) -> None:
         number = stored.record.private_version

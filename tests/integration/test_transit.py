@@ -141,6 +141,23 @@ def test_same_import_again_changes_nothing_and_another_custody_is_a_conflict(kee
     assert len(versions(keeper)) == 1
 
 
+def test_no_key_is_said_to_be_without_escrow_while_there_is_one(keeper: Lifecycle) -> None:
+    key = new_key()
+    keeper.store.write_private(NAME, key, keys.KEY_ID, cas=0)  # left by an interrupted import
+    with pytest.raises(VaultError, match="would not be without escrow; nothing was written") as left:
+        imported(keeper, key, escrow=False)
+    assert f"vault kv metadata delete {keeper.store.layout.mount}/{PREFIX}/private/{NAME}" in str(left.value.hint)
+    assert keeper.store.transit.find(KEY) is None
+
+    imported(keeper, key)
+    with pytest.raises(ConflictError, match="already, with escrow in KV; nothing was changed") as there:
+        imported(keeper, key, escrow=False)
+    assert f"vault-asc key move {NAME} --finish --remove-copy" in str(there.value.hint)
+    Moving(keeper).finish(NAME, remove_copy=True)
+    assert not keeper.import_key(NAME, key, TEAM, Custody.TRANSIT, escrow=False).changed
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+
+
 def test_keys_of_two_prefixes_do_not_meet(vault: VaultUnderTest, keeper: Lifecycle) -> None:
     layout = keeper.store.layout
     other = Lifecycle(Store(keeper.store.vault, layout._replace(prefix="asc/team-a")), keeper.clock)
@@ -217,12 +234,15 @@ def test_key_that_became_exportable_is_not_staged_rotated_or_moved_to(
     assert len(versions(keeper)) == 1
 
 
-@pytest.mark.parametrize("kind", ["kv", "missing"])
+@pytest.mark.parametrize("kind", ["kv", "missing", "below"])
 def test_mount_that_is_no_transit_is_told_before_anything_is_written(
-    vault: VaultUnderTest, kv_mount: str, wire: Wire, kind: str
+    vault: VaultUnderTest, kv_mount: str, transit_mount: str, wire: Wire, kind: str
 ) -> None:
-    mount = kv_mount if kind == "kv" else "no-transit"
-    message = 'type "kv" mounted at' if kind == "kv" else 'there is no mount at "no-transit"'
+    mount, message, hint = {
+        "kv": (kv_mount, 'is on a secrets engine of type "kv", not Transit', "store.transit_mount"),
+        "missing": ("nowhere", 'there is no mount at "nowhere"', "vault secrets enable -path=nowhere transit"),
+        "below": (f"{transit_mount}/x", "is no mount but a path below", f'store.transit_mount = "{transit_mount}"'),
+    }[kind]
     with lifecycle_on(vault, kv_mount, address=wire.address, transit_mount=mount) as keeper:
         keeper.import_key("other", new_key(), TEAM)
         wire.calls.clear()
@@ -233,7 +253,7 @@ def test_mount_that_is_no_transit_is_told_before_anything_is_written(
         ):
             with pytest.raises(VaultError, match=f"{message}.*; nothing was written") as caught:
                 command()
-            assert f"vault secrets enable -path={mount} transit" in str(caught.value.hint)
+            assert hint in str(caught.value.hint)
         assert wire.writes == []
 
 
@@ -542,6 +562,20 @@ def test_signature_of_another_message_gives_no_token(wire: Wire, wired: Lifecycl
 
     with pytest.raises(VaultError, match="what it signs does not verify with the record's public key"):
         mint(wired.store)
+
+
+@pytest.mark.parametrize("fate", [LOSE_ANSWER, LOSE_REQUEST, Answer(503, b'{"errors": []}')])
+def test_signature_whose_answer_is_lost_is_asked_for_again_like_any_reading(
+    wire: Wire, wired: Lifecycle, fate: Fate
+) -> None:
+    key = new_key()
+    imported(wired, key)
+    wire.calls.clear()
+    lose(wire, fate, "/sign/")
+
+    assert minted_with(wired.store, key, keys.KEY_ID)
+
+    assert [path.partition("/")[2].partition("/")[0] for _, path in wire.calls] == ["data", "sign", "sign"]
 
 
 def test_mint_asks_for_the_record_and_one_signature_of_its_version_and_nothing_else(

@@ -7,7 +7,7 @@
 - Every error is a `CallError`, one safe line.
 """
 
-from vault_asc.http.call import SAFE_METHODS, Limits
+from vault_asc.http.call import SAFE_METHODS, Limits, repeatable
 from vault_asc.http.deadline import Deadline, within
 from vault_asc.http.errors import (
     AnswerTooLargeError,
@@ -41,6 +41,7 @@ __all__ = [
     "base_url",
     "explain",
     "quiet_loggers",
+    "repeatable",
     "session",
     "was_sent",
     "within",

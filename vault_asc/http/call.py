@@ -4,7 +4,8 @@ requests and urllib3 hand nothing of ours down to their sockets, and a session s
 variable reaches connection, socket and retry rule alike, also on a pooled connection that another call opened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
@@ -57,6 +58,7 @@ class Call:
         sent: whether this try may have reached the server.
         ever_sent: whether any try may have.
         pause: seconds before the next try.
+        retry_methods: methods that may be sent again after the server may have got them.
     """
 
     def __init__(self, policy: Policy, endpoint: str, budget: float, deadline: Deadline) -> None:
@@ -67,6 +69,7 @@ class Call:
         self.sent = False
         self.ever_sent = False
         self.pause = 0.0
+        self.retry_methods = policy.retry_methods | _repeatable.get()
 
     def sending(self) -> None:
         """From now on the server may have got the request."""
@@ -74,3 +77,14 @@ class Call:
 
 
 current_call: ContextVar[Call] = ContextVar("vault_asc_http_call")
+_repeatable: ContextVar[frozenset[str]] = ContextVar("vault_asc_http_repeatable", default=frozenset())
+
+
+@contextmanager
+def repeatable(*methods: str) -> Iterator[None]:
+    """Let the calls in a block be sent again with these methods too: for those that change nothing on the server."""
+    token = _repeatable.set(frozenset(methods))
+    try:
+        yield
+    finally:
+        _repeatable.reset(token)

@@ -31,7 +31,7 @@ class FullJitter(Retry):
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002 -- urllib3's signature
         """Whether an answer with this status is asked for again."""
-        return status_code in RETRY_STATUSES and method.upper() in current_call.get().policy.retry_methods
+        return status_code in RETRY_STATUSES and method.upper() in current_call.get().retry_methods
 
     def increment(
         self,
@@ -70,7 +70,7 @@ class FullJitter(Retry):
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args):
             return False  # the certificate will not get better
         call = current_call.get()
-        return not call.sent or (method or "").upper() in call.policy.retry_methods
+        return not call.sent or (method or "").upper() in call.retry_methods
 
     def _pause(self, response: BaseHTTPResponse | None, failures: int) -> float:
         asked = self.get_retry_after(response) if response is not None else None

@@ -78,6 +78,7 @@ class Vault:
         body: Mapping[str, Any] | None = None,
         *,
         writing: bool = False,
+        repeatable: bool = False,
     ) -> dict[str, Any]:
         """One call of the API; the `data` of its answer, `{}` when that has none. `NotFoundError` for a 404.
 
@@ -87,8 +88,9 @@ class Vault:
             capability: what a token needs on it, for the message of a denied call.
             body: sent as JSON.
             writing: whether it changes something, so that a lost answer is `LostAnswerError`.
+            repeatable: whether it changes nothing although it is a POST, so that it may be sent again like a GET.
         """
-        with self._translated(where, capability, writing=writing):
+        with self._translated(where, capability, writing=writing), http.repeatable(*[method] * repeatable):
             options = {} if body is None else {"json": dict(body)}
             answer = self._client.adapter.request(method, f"/v1/{where}", **options)
             if not isinstance(answer, dict) and answer.status_code == _NO_CONTENT:

@@ -113,7 +113,7 @@ class Transit:
             "key_version": version,
         }
         try:
-            data = self.vault.ask("POST", where, "update", body)
+            data = self.vault.ask("POST", where, "update", body, repeatable=True)
         except NotFoundError:
             self.vault.require_transit(self.mount)
             raise
