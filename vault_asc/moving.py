@@ -4,6 +4,7 @@ The record is written last, as everywhere. A move to a stricter custody is not c
 then the record says where a copy may still lie, and that minters of the old custody can still take.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
 from vault_asc.names import Custody
 from vault_asc.placement import Place, same_key
-from vault_asc.record import StoredRecord
+from vault_asc.record import Note, StoredRecord
 from vault_asc.store import Store
 from vault_asc.vault import InvalidTokenError, MissingVersionError
 
@@ -85,21 +86,24 @@ class Moving:
         put = placement.put(stored.name, key, stored.record.identity.key_id, custody=Custody.KV, cas=cas)
         return place._replace(private_version=put.private_version)
 
-    def finish(self, name: str, *, remove_copy: bool = False) -> Change:
+    def finish(self, name: str, *, remove_copy: bool = False, trusted: Collection[str] = ()) -> Change:
         """Claim the custody that a key was moved to, provided that no policy grants the old place any more.
 
-        `remove_copy` also removes what lies there, for good.
+        Args:
+            name: the key.
+            remove_copy: also remove what lies there, for good.
+            trusted: policies that may go on granting it, such as that of those who administer Vault.
         """
         stored = self.store.read(name)
         record = stored.record
         old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
         grant = self._grant(stored, old)
-        if still := self._policies(*_ways(grant, old)):
+        if still := [policy for policy in self._policies(*_ways(grant, old)) if policy not in trusted]:
             raise TokenRequestError(
                 f'the move of "{name}" to custody {record.custody} is not finished: "{grant.capability}" on'
                 f' "{grant.path}" is still granted by {", ".join(still)}',
                 hint="take it out of these policies (vault-asc policy write ROLE --force --custody"
-                f" {record.custody} for the shipped ones), then repeat; minting goes on meanwhile",
+                f" {record.custody} for the shipped ones), or name those that may keep it with --trust POLICY",
             )
         last = self._remove_copy(stored, old) if remove_copy else stored
         if last.record.moved_from is not None:
@@ -122,6 +126,10 @@ class Moving:
         else:
             self.store.transit.delete(layout.transit(stored.name))
         return last
+
+    def staged(self, name: str) -> Note | None:
+        """The note on what is staged; a move leaves that version in its custody."""
+        return self.keeper.placement.staged(self.store.read(name), self.store.note(name)[0])
 
     # -- grants --------------------------------------------------------------------------------------------------
 

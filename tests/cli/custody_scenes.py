@@ -115,6 +115,16 @@ MOVES: dict[str, Scene] = {
     "move without looking": Scene(0, (*MOVE, *TRANSIT, "--granted"), in_both, 'moved "prod" to custody transit'),
     "move again": Scene(0, (*MOVE, *TRANSIT), moved, "is in custody transit already, nothing was changed"),
     "finish": Scene(0, FINISH, ready_to_finish, 'finished the move of "prod"'),
+    "finish but for whom is trusted": Scene(
+        0, (*FINISH, "--trust", "by-hand"), policy_in_json, "no policy but by-hand grants the old place"
+    ),
+    "move while something is staged": Scene(
+        0,
+        (*MOVE, *TRANSIT),
+        after(("key", "stage", "prod", "NEW", "--no-apple-check"), begin=granted),
+        'moved "prod"',
+        warns="private version 2 is not staged any more",
+    ),
     "finish again": Scene(0, FINISH, after(FINISH, begin=ready_to_finish), "nothing was changed"),
     "finish and remove": Scene(0, REMOVE, ready_to_finish, "removed what lay there"),
     "finish, then remove": Scene(0, REMOVE, after(FINISH, begin=ready_to_finish), "removed what lay there"),
@@ -226,6 +236,7 @@ NOT_IN_TRANSIT: dict[str, Scene] = {
 
 NOT_MOVED: dict[str, Scene] = {
     "move to nowhere": Scene(2, MOVE, in_both, _MOVE_NEEDS, _MOVE_HINT),
+    "trust without finish": Scene(2, (*MOVE, *TRANSIT, "--trust", "x"), known, _MOVE_NEEDS, _MOVE_HINT),
     "move and finish": Scene(2, (*FINISH, *TRANSIT), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "finish with a file": Scene(2, (*FINISH, "--file", "OLD"), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "finish without looking": Scene(2, (*FINISH, "--granted"), in_both, _MOVE_NEEDS, _MOVE_HINT),
@@ -273,7 +284,7 @@ NOT_MOVED: dict[str, Scene] = {
         3, FINISH, moved, 'on "MOUNT/data/asc/private/prod" is still granted by asc-minter-prod', "--force"
     ),
     "finish while a policy written by hand grants it": Scene(
-        3, FINISH, policy_in_json, "is still granted by by-hand", "minting goes on meanwhile"
+        3, FINISH, policy_in_json, "is still granted by by-hand", "--trust POLICY"
     ),
     "finish of a move back too early": Scene(
         3,

@@ -10,6 +10,7 @@ from vault_asc.cli.output import warn
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import ConfigError
 from vault_asc.names import Custody, check_name
+from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
     from vault_asc.moving import Moving
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     "--finish", is_flag=True, help="Claim the new custody; refused while a policy still grants the old place."
 )
 @click.option("--remove-copy", is_flag=True, help="With --finish: remove what lies in the old place, for good.")
+@click.option(
+    "--trust",
+    metavar="POLICY",
+    multiple=True,
+    help="With --finish: a policy that may keep the grant, as an administrator's. May be repeated.",
+)
 @vault_options
 def move(
     *,
@@ -35,6 +42,7 @@ def move(
     granted: bool,
     finish: bool,
     remove_copy: bool,
+    trust: tuple[str, ...],
     connection: Connection,
 ) -> None:
     """Move the current version of NAME to another custody. No consumer notices.
@@ -49,16 +57,17 @@ def move(
       vault-asc key move prod --finish --remove-copy
     """
     check_name(name)
-    if finish == (custody is not None) or (finish and (file or granted)) or (remove_copy and not finish):
+    if finish == (custody is not None) or (finish and (file or granted)) or ((remove_copy or trust) and not finish):
         raise ConfigError(
-            "move needs either --custody, with --file and --granted at most, or --finish, with --remove-copy at most",
+            "move needs either --custody, with --file and --granted at most, or --finish, with --remove-copy and --trust",
             hint=f"vault-asc key move {name} --custody transit, later: vault-asc key move {name} --finish",
         )
     if custody is None:
-        _finish(connection, name, remove_copy=remove_copy)
+        _finish(connection, name, trust, remove_copy=remove_copy)
         return
     key = None if file is None else read_private_key(file)
     moving = _moving(connection, name, "key-admin", "registrar", *([] if key else ["minter"]), "auditor")
+    staged = moving.staged(name)
     change = moving.move(name, Custody(custody), key, granted=granted)
     tell(
         change, f'moved "{name}" to custody {custody}', f'"{name}" is in custody {custody} already, nothing was changed'
@@ -69,18 +78,21 @@ def move(
             " (agent likewise)"
         )
         click.echo(f"  and claim the custody: vault-asc key move {name} --finish")
+    if change.changed and staged is not None:
+        warn(f"{staged.version_name} is not staged any more, it stays in the old custody: stage its key again")
     if change.changed and custody == Custody.KV:
         warn("in custody kv whoever may mint can copy the key")
 
 
-def _finish(connection: Connection, name: str, *, remove_copy: bool) -> None:
+def _finish(connection: Connection, name: str, trust: tuple[str, ...], *, remove_copy: bool) -> None:
     needed = ("registrar", "auditor", *(["break-glass"] if remove_copy else []))
-    change = _moving(connection, name, *needed).finish(name, remove_copy=remove_copy)
+    change = _moving(connection, name, *needed).finish(name, remove_copy=remove_copy, trusted=trust)
     custody = change.stored.record.custody
+    nobody = f"no policy but {', '.join(map(safe_text, trust))}" if trust else "no policy"
     tell(
         change,
-        f'finished the move of "{name}": no policy grants the old place any more',
-        f'no policy grants another place than custody {custody} for "{name}", nothing was changed',
+        f'finished the move of "{name}": {nobody} grants the old place any more',
+        f'{nobody} grants another place than custody {custody} for "{name}", nothing was changed',
     )
     if change.changed and remove_copy:
         click.echo("  removed what lay there")
