@@ -284,7 +284,7 @@ def test_finish_names_the_policies_that_still_grant_the_old_custody(
     assert "--trust POLICY" in str(caught.value.hint)
     assert record(keeper).moved_from is start
     mint(keeper.store)
-    with pytest.raises(TokenRequestError, match="still granted by zz-first$"):
+    with pytest.raises(TokenRequestError, match=r"still granted by zz-first$"):
         moving.finish(NAME, trusted=("aa-second",))
     for name in ("zz-first", "aa-second"):
         write_policy(name, filled(HARMLESS["denied"], keeper, start))
