@@ -16,10 +16,10 @@ _HEAD: Final = rf"({_STRING})\s*[:=]?\s*\{{"
 _CAPABILITIES: Final = r'"?capabilities"?\s*[:=]\s*\[([^\]]*)\]'
 _LEGACY: Final = r'"?policy"?\s*[:=]\s*"(\w+)"'
 _LEGACY_MEANING: Final = {
-    "deny": {"deny"},
-    "read": {"read", "list"},
-    "write": {"create", "read", "update", "delete", "list"},
-    "sudo": {"create", "read", "update", "delete", "list", "sudo"},
+    "deny": frozenset({"deny"}),
+    "read": frozenset({"read", "list"}),
+    "write": frozenset({"create", "read", "update", "delete", "list"}),
+    "sudo": frozenset({"create", "read", "update", "delete", "list", "sudo"}),
 }
 _NO_PATH: Final = {"path"}  # JSON's outermost key
 _ANY_PATH: Final = "{{unreadable}}*"
@@ -51,6 +51,14 @@ def grants(text: str, path: str, capability: str) -> bool:
         _allow([stanza for stanza in matching if stanza.path == pattern], capability)
         for pattern in {stanza.path for stanza in matching} - plain | {first}
     )
+
+
+def surely_grants(text: str, path: str, capability: str) -> bool:
+    """Whether a policy allows `capability` on `path` to whoever has it: templates and what could not be read do not."""
+    matching = [stanza for stanza in stanzas(text) if _matches(stanza.path, path) and "{{" not in stanza.path]
+    first = max((stanza.path for stanza in matching), key=lambda pattern: _priority(pattern, path), default=None)
+    counting = [stanza for stanza in matching if stanza.path == first]
+    return all(stanza.capabilities is not None for stanza in counting) and _allow(counting, capability)
 
 
 def _allow(stanzas: list[Stanza], capability: str) -> bool:
@@ -105,9 +113,7 @@ def _body(text: str, start: int) -> str:
 
 def _capabilities(body: str) -> frozenset[str] | None:
     lists, words = re.findall(_CAPABILITIES, body), re.findall(_LEGACY, body)
-    if (not lists and not words) or max(
-        len(lists), len(words)
-    ) > 1:  # nothing, or one of them is the name of a parameter
+    # Nothing, or several, of which one may be the name of a parameter, or letters written as escapes.
+    if len(lists) + len(words) != 1 or "\\" in "".join(lists):
         return None
-    legacy = [_LEGACY_MEANING.get(word, frozenset[str]()) for word in words]
-    return frozenset(re.findall(r"\w+", "".join(lists))).union(*legacy)
+    return _LEGACY_MEANING.get(words[0]) if words else frozenset(re.findall(r"\w+", lists[0]))

@@ -178,13 +178,19 @@ def _namespace(said: str | None) -> str | None:
 
 
 def _store(table: Table) -> StoreSettings:
+    own = table.take("transit_mount", str, None)
     settings = StoreSettings(
         check_path(table.take("mount", str, _STORE.mount), "store.mount"),
         check_path(table.take("prefix", str, _STORE.prefix), "store.prefix"),
-        check_path(table.take("transit_mount", str, _STORE.transit_mount), "store.transit_mount"),
+        check_path(_STORE.transit_mount if own is None else own, "store.transit_mount"),
         _custodies(table.take("custodies", list, [*_STORE.custodies])),
     )
     table.done()
+    if Custody.TRANSIT in settings.custodies and own is None and settings.mount != _STORE.mount:
+        raise ConfigError(
+            f'store.mount is "{settings.mount}", and its keys in Transit need a mount of their own',
+            hint="set store.transit_mount: two KV mounts on one Transit mount could share a key",
+        )
     if Custody.TRANSIT in settings.custodies:
         transit_key(settings.prefix, "any")  # refuses a prefix that no name in Transit can be made of
     return settings

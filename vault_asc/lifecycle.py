@@ -5,7 +5,7 @@ still current, and the repeated command completes. No command here reads a priva
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vault_asc.clock import Clock, iso
 from vault_asc.errors import (
@@ -34,11 +34,19 @@ def _unheard(_note: Note) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What a command did: the record now, whether anything had to be written, and the record that it replaced."""
+    """What a command did.
+
+    Attributes:
+        stored: the record now.
+        changed: whether anything had to be written.
+        before: the record that it replaced.
+        reopened: whether versions that were retired can sign again.
+    """
 
     stored: StoredRecord
     changed: bool
     before: StoredRecord | None = None
+    reopened: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,9 +137,7 @@ class Lifecycle:
             return waiting
         cas = self._check_stage(stored)
         who = self.store.vault.whoami()
-        place = self.placement.put(
-            name, key, key_id, custody=record.custody, cas=cas, above=record.transit_version or 0
-        )
+        place = self.placement.put(name, key, key_id, custody=record.custody, cas=cas, stored=stored)
         new = Note(place.private_version, key_id, key.spki_sha256, iso(self.clock()), who, place.transit_version)
         self.store.write_note(name, new, cas=note_version)
         if waiting:
@@ -219,19 +225,22 @@ class Lifecycle:
                 f'{older.version_name} of "{name}" is gone (pruned, deleted or destroyed), nothing was changed',
                 hint=f"see what is left: vault-asc key show {name}",
             )
-        self.placement.let_sign(place)
-        change = self.replace(
-            stored,
-            current._replace(
-                identity=older.identity,
-                spki_sha256=older.spki_sha256,
-                imported_at=older.imported_at,
-                imported_by=older.imported_by,
-                **_still_kept(current, place)._asdict(),
-            ),
+        wanted = current._replace(
+            identity=older.identity,
+            spki_sha256=older.spki_sha256,
+            imported_at=older.imported_at,
+            imported_by=older.imported_by,
+            **_still_kept(current, place)._asdict(),
         )
+        retired_below = self.placement.let_sign(place)
+        try:
+            change = self.replace(stored, wanted)
+        except ConflictError:
+            if retired_below and current.transit_key is not None:
+                self.store.transit.retire_below(current.transit_key, retired_below)
+            raise
         self.placement.let_sign(place)  # again, for whoever has retired it before the record was written
-        return change
+        return replace(change, reopened=retired_below > 0)
 
     def retire(self, name: str) -> bool:
         """Let older versions than the current one sign no more. False when that is so already.
@@ -265,16 +274,17 @@ class Lifecycle:
             return Change(stored, changed=False)
         return self.replace(stored, stored.record._replace(state=state))
 
-    def destroy(self, name: str) -> bool:
+    def destroy(self, name: str, *, leftover: bool = False) -> bool:
         """Remove a disabled key with all its versions, for good. False when there was nothing left to remove.
 
-        One whose record is deleted or destroyed gives no tokens either, so it need not be disabled.
+        One whose record is deleted or destroyed gives no tokens either, so it need not be disabled. What lies in Transit
+        and no record points to could be another store's, so it goes only when `leftover` says so.
         """
         try:
             stored = self.store.find(name)
         except MissingVersionError:
             stored = None
-        transit_key = (stored.record.transit_key if stored else None) or self._orphan(name)
+        transit_key = (stored.record.transit_key if stored else None) or (self.leftover(name) if leftover else None)
         if stored is None:
             left = self.store.private_metadata(name), self.store.record_metadata(name)
             if transit_key is None and not any(metadata.current_version for metadata in left):
@@ -287,7 +297,7 @@ class Lifecycle:
         self.store.remove(name, transit_key)
         return True
 
-    def _orphan(self, name: str) -> str | None:
+    def leftover(self, name: str) -> str | None:
         """The key in Transit that an interrupted import or move has left; None also when this token cannot see it."""
         try:
             where = self.store.layout.transit(name)

@@ -10,14 +10,15 @@ from typing import Final
 
 from vault_asc import acl
 from vault_asc.custody import private_key_of
-from vault_asc.errors import NotFoundError, PermissionDeniedError, TokenRequestError
+from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
 from vault_asc.names import Custody
 from vault_asc.placement import Place, same_key
-from vault_asc.record import Note, StoredRecord
+from vault_asc.record import Note, Record, StoredRecord
 from vault_asc.store import Store
-from vault_asc.vault import InvalidTokenError, MissingVersionError
+from vault_asc.vault import NO_METADATA, InvalidTokenError, MissingVersionError
+from vault_asc.vault.capabilities import capabilities_self
 
 _SIZES: Final = ("224", "256", "384", "512")
 _HASHES: Final = ("sha1", *(f"sha{kind}-{size}" for kind in "23" for size in _SIZES), "none")
@@ -55,6 +56,12 @@ class Moving:
         stored = self.store.read(name)
         if stored.record.custody is custody:
             return Change(stored, changed=False)
+        if stored.record.moved_from is custody and self._let_go(stored.record, custody):
+            raise ConflictError(
+                f'what lies of "{name}" in custody {custody} is being removed by {stored.record.changed_by};'
+                " nothing was changed",
+                hint=f"finish that first: vault-asc key move {name} --finish --remove-copy",
+            )
         if key is not None:
             same_key(stored, key)
         if not granted:
@@ -67,7 +74,7 @@ class Moving:
         return change
 
     def _to_transit(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
-        place = self.keeper.placement.put_transit(stored.name, key or private_key_of(self.store, stored))
+        place = self.keeper.placement.put_transit(stored.name, key or private_key_of(self.store, stored), stored)
         return place._replace(private_version=stored.record.private_version)
 
     def _to_kv(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
@@ -98,34 +105,78 @@ class Moving:
         record = stored.record
         old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
         grant = self._grant(stored, old)
-        if still := [policy for policy in self._policies(*_ways(grant, old)) if policy not in trusted]:
+        ways = _ways(grant, old)
+        still = [
+            policy
+            for policy, text in self._texts().items()
+            if policy not in trusted and any(acl.grants(text, way.path, way.capability) for way in ways)
+        ]
+        if still:
             raise TokenRequestError(
                 f'the move of "{name}" to custody {record.custody} is not finished: "{grant.capability}" on'
                 f' "{grant.path}" is still granted by {", ".join(still)}',
-                hint="take it out of these policies (vault-asc policy write ROLE --force --custody"
-                f" {record.custody} for the shipped ones), or name those that may keep it with --trust POLICY",
+                hint="take it out of each, for that of the key's minter:"
+                f" vault-asc policy write minter --key {name} --custody {record.custody} --force;"
+                " or name those that may keep it with --trust POLICY",
             )
-        last = self._remove_copy(stored, old) if remove_copy else stored
+        if remove_copy:
+            stored = self._remove_copy(stored, old)
+        elif record.moved_from is old and self._let_go(record, old) and self._lies_in(name, old):
+            raise TokenRequestError(
+                f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
+                hint=f"vault-asc key move {name} --finish --remove-copy",
+            )
+        last = stored
         if last.record.moved_from is not None:
             last = self.keeper.replace(last, last.record._replace(moved_from=None)).stored
-        return Change(last, changed=last != stored, before=stored)
+        return Change(last, changed=last.record != record, before=stored)
 
     def _remove_copy(self, stored: StoredRecord, old: Custody) -> StoredRecord:
-        """Remove what lies in the old custody. The record lets go of it first: who moves back meanwhile is told so."""
-        layout, record = self.store.layout, stored.record
-        in_kv = old is Custody.KV
-        if (record.private_version if in_kv else record.transit_key) is not None:
-            without = record._replace(private_version=None) if in_kv else record._replace(transit_key=None)
-            last = self.keeper.replace(stored, without._replace(moved_from=old)).stored
-        elif record.moved_from is old:
-            last = stored  # let go of, and then interrupted
-        else:
+        """Remove what lies in the old custody; what counts is the place, not what the record says of it.
+
+        The record lets go of it first: `move` refuses to go back as long as that is so.
+        """
+        if not self._lies_in(stored.name, old):
             return stored
-        if in_kv:
-            self.store.vault.kv_delete_all(layout.mount, layout.private(stored.name))
+        self._require_right_to_remove(stored.name, old)
+        record = stored.record._replace(moved_from=old)
+        without = record._replace(private_version=None) if old is Custody.KV else record._replace(transit_key=None)
+        last = self.keeper.replace(stored, without).stored
+        if old is Custody.KV:
+            for path in self._kv_copy(stored.name):
+                self.store.vault.kv_delete_all(self.store.layout.mount, path)
         else:
-            self.store.transit.delete(layout.transit(stored.name))
+            self.store.transit.delete(self.store.layout.transit(stored.name))
         return last
+
+    def _kv_copy(self, name: str) -> tuple[str, str]:
+        """The note, which would tell of versions that KV counts anew, and the private part, which is looked for."""
+        return self.store.layout.note(name), self.store.layout.private(name)
+
+    def _lies_in(self, name: str, custody: Custody) -> bool:
+        if custody is Custody.KV:
+            return self.store.private_metadata(name) != NO_METADATA
+        return self.store.transit.find(self.store.layout.transit(name)) is not None
+
+    @staticmethod
+    def _let_go(record: Record, custody: Custody) -> bool:
+        """Whether the record has given up what lies in a custody that is not its own."""
+        return (record.private_version if custody is Custody.KV else record.transit_key) is None
+
+    def _require_right_to_remove(self, name: str, custody: Custody) -> None:
+        """Refuse before the record is written what Vault would refuse after it."""
+        layout = self.store.layout
+        if custody is Custody.KV:
+            paths = [f"{layout.mount}/metadata/{path}" for path in self._kv_copy(name)]
+        else:
+            paths = [f"{layout.transit_mount}/keys/{layout.transit(name)}"]
+        allowed = capabilities_self(self.store.vault, paths)
+        for path in paths:
+            if not allowed[path] & {"delete", "root"}:
+                raise PermissionDeniedError(
+                    f'permission denied: the token lacks "delete" on "{path}"; nothing was changed',
+                    hint=self.store.vault.advice(path, "delete"),
+                )
 
     def staged(self, name: str) -> Note | None:
         """The note on what is staged; a move leaves that version in its custody."""
@@ -136,8 +187,9 @@ class Moving:
     def _require_grants(self, stored: StoredRecord, custody: Custody) -> None:
         """Refuse a move after which a consumer could not mint: who may mint today has to be allowed to then."""
         old, new = self._grant(stored, stored.record.custody), self._grant(stored, custody)
-        ready = self._policies(new)
-        losing = [name for name in self._policies(old) if name not in ready]
+        texts = self._texts()
+        ready = {name for name, text in texts.items() if acl.surely_grants(text, new.path, new.capability)}
+        losing = [n for n, text in texts.items() if acl.grants(text, old.path, old.capability) and n not in ready]
         if ready and not losing:
             return
         who = f"policies grant the one and not the other: {', '.join(losing)}" if losing else "no policy grants it"
@@ -145,7 +197,7 @@ class Moving:
             f'minters of "{stored.name}" in custody {custody} need "{new.capability}" on "{new.path}", and {who};'
             " nothing was changed",
             hint=f"vault-asc policy write minter --key {stored.name} --custody {stored.record.custody}"
-            f" --custody {custody} (agent and other policies likewise); --granted moves without looking",
+            f" --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
         )
 
     def _grant(self, stored: StoredRecord, custody: Custody) -> Grant:
@@ -155,11 +207,11 @@ class Moving:
         where = stored.record.transit_key or layout.transit(stored.name)
         return Grant(f"{layout.transit_mount}/sign/{where}", "update")
 
-    def _policies(self, *grants: Grant) -> list[str]:
-        """Names of the policies in Vault that have one of these grants."""
+    def _texts(self) -> dict[str, str]:
+        """The policies in Vault, by name."""
         vault = self.store.vault
         try:
-            texts = {name: vault.read_policy(name) or "" for name in vault.policies()}
+            return {name: vault.read_policy(name) or "" for name in vault.policies()}
         except InvalidTokenError:
             raise
         except PermissionDeniedError as exc:
@@ -167,7 +219,6 @@ class Moving:
                 f"{exc.message}, so who may mint cannot be seen; nothing was changed",
                 hint=exc.hint,
             ) from exc
-        return [name for name, text in texts.items() if any(acl.grants(text, g.path, g.capability) for g in grants)]
 
 
 def _ways(grant: Grant, custody: Custody) -> list[Grant]:

@@ -7,7 +7,7 @@ repeat: Transit is searched for the public key before anything is imported, and 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from vault_asc.errors import PrivateKeyError, VaultError
+from vault_asc.errors import ConflictError, PrivateKeyError, VaultError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.key.public_key import PublicKey, public_key
 from vault_asc.key.wrapping import wrapped
@@ -37,7 +37,14 @@ class Placement:
     # -- putting -------------------------------------------------------------------------------------------------
 
     def put(
-        self, name: str, key: PrivateKey, key_id: str, *, custody: Custody, cas: int | None, above: int = 0
+        self,
+        name: str,
+        key: PrivateKey,
+        key_id: str,
+        *,
+        custody: Custody,
+        cas: int | None,
+        stored: StoredRecord | None = None,
     ) -> Place:
         """Write a further version to where the custody keeps it. It is staged: no record points to it yet.
 
@@ -47,21 +54,24 @@ class Placement:
             key_id: its key ID, which lies beside it in KV.
             custody: where to.
             cas: what `check` has returned; None for no private part.
-            above: in Transit, a version that is there already counts only when it is newer than this one.
+            stored: the record that is to be replaced, None for a new key.
         """
         private = None if cas is None else self.store.write_private(name, key, key_id, cas=cas)
         if custody is Custody.KV:
             return Place(private)
-        return self.put_transit(name, key, above)._replace(private_version=private)
+        return self.put_transit(name, key, stored)._replace(private_version=private)
 
-    def put_transit(self, name: str, key: PrivateKey, above: int = 0) -> Place:
+    def put_transit(self, name: str, key: PrivateKey, stored: StoredRecord | None) -> Place:
         """Import a key into Transit, unless it is there, and compare what Transit then says with the key.
 
-        A version that is retired does not count: it could not sign.
+        A version counts as there only when it is newer than that of the record, and not retired: else it could not be
+        told from the current one, or could not sign.
         """
         where = self.store.layout.transit(name)
         before = self._transit_key(where)
-        above = _counting_from(before, above)
+        if stored is None or stored.record.transit_key is None:
+            _refuse_others(where, before, key)
+        above = _counting_from(before, (stored.record.transit_version or 0) if stored else 0)
         found = _in_transit(where, before, key.spki_sha256, above=above)
         if found is not None:
             return found
@@ -74,13 +84,15 @@ class Placement:
             )
         return found
 
-    def let_sign(self, place: Place) -> None:
-        """Undo a retirement of this version."""
+    def let_sign(self, place: Place) -> int:
+        """Undo a retirement of this version. The version below which all were retired before, 0 when it could sign."""
         if place.transit_key is None or place.transit_version is None:
-            return
+            return 0
         key = self._transit_key(place.transit_key)
-        if key is not None and key.retired_below > place.transit_version:
-            self.store.transit.retire_below(place.transit_key, place.transit_version)
+        if key is None or key.retired_below <= place.transit_version:
+            return 0
+        self.store.transit.retire_below(place.transit_key, place.transit_version)
+        return key.retired_below
 
     def _import(self, where: str, key: PrivateKey, *, further: bool, above: int) -> None:
         transit = self.store.transit
@@ -224,6 +236,22 @@ def _counting_from(key: TransitKey | None, above: int) -> int:
     if key is None:
         return 0
     return max(above if above in key.public_keys else 0, key.retired_below - 1)
+
+
+def _refuse_others(where: str, there: TransitKey | None, key: PrivateKey) -> None:
+    """Refuse to share a key in Transit: whoever may sign with it may sign with each of its versions."""
+    others = [n for n, text in (there.public_keys if there else {}).items() if not _is(text, key.spki_sha256)]
+    if others:
+        raise ConflictError(
+            f'"{where}" is in Transit already with another key, and this record does not point to it; nothing was imported',
+            hint="another store uses this Transit mount (then set store.transit_mount), somebody is importing it now, or a"
+            " command was interrupted: vault-asc key destroy NAME --leftover removes it",
+        )
+
+
+def _is(text: str, spki_sha256: str) -> bool:
+    public = _public_key(text)
+    return public is not None and public.spki_sha256 == spki_sha256
 
 
 def _in_transit(

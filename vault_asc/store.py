@@ -69,9 +69,14 @@ class Store:
             found = self.vault.kv_read(self.layout.mount, path, version)
         except MissingVersionError as exc:
             raise self._no_record(name, exc) from exc
-        return StoredRecord(
-            name, Record.load(found.data, f"{self.layout.mount}/{path}"), found.version, found.created_time
-        )
+        record = Record.load(found.data, f"{self.layout.mount}/{path}")
+        if record.transit_key is not None and record.transit_key != self.layout.transit(name):
+            # It could only lead to another key, which whoever writes this record need not own.
+            raise BadRecordError(
+                f'the record of "{name}" names the key "{record.transit_key}" in Transit, which is not its own',
+                hint="find out who wrote it (vault kv metadata get, the audit log), then: vault kv rollback",
+            )
+        return StoredRecord(name, record, found.version, found.created_time)
 
     def find(self, name: str) -> StoredRecord | None:
         """The record, or None when there never was one or it was removed for good.

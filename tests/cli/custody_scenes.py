@@ -300,7 +300,7 @@ NOT_MOVED: dict[str, Scene] = {
         6,
         REMOVE,
         held_by("registrar", "auditor", begin=ready_to_finish),
-        'lacks "delete" on "MOUNT/metadata/asc/private/prod"',
+        'lacks "delete" on "MOUNT/metadata/asc/staged/prod"; nothing was changed',
         "asc-break-glass-prod",
     ),
 }

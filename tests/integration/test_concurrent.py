@@ -442,9 +442,9 @@ def test_rollback_that_is_overtaken_by_a_retirement_still_signs(
 
 def test_move_that_is_overtaken_by_a_retirement_still_signs(keeper: Lifecycle) -> None:
     key = new_key()
-    keeper.import_key(NAME, key, TEAM)
-    for made in (key, new_key()):
-        keeper.placement.put_transit(NAME, made)
+    keeper.import_key(NAME, key, TEAM, Custody.TRANSIT)
+    keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
+    Moving(keeper).move(NAME, Custody.KV, granted=True)
     late = interrupted_by(keeper, "record", lambda: keeper.store.transit.retire_below(f"{PREFIX}.{NAME}", 2))
 
     Moving(late).move(NAME, Custody.TRANSIT, granted=True)

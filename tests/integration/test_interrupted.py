@@ -102,6 +102,9 @@ class Scene:
     def destroyed(self, keeper: Lifecycle) -> object:
         return keeper.destroy(NAME)
 
+    def destroyed_with_leftover(self, keeper: Lifecycle) -> object:
+        return keeper.destroy(NAME, leftover=True)
+
     def moved_to_transit(self, keeper: Lifecycle) -> object:
         return Moving(keeper).move(NAME, Custody.TRANSIT, granted=True)
 
@@ -182,16 +185,16 @@ COMMANDS: Final = {
     "move to kv with file": _in_transit((Scene.imported,), Scene.moved_to_kv_with_file, ("old", "old"), escrow=False),
     "move there and back": Command((Scene.imported, Scene.moved_to_transit), Scene.moved_to_kv, ("old",)),
     "finish": Command((Scene.imported, Scene.moved_to_transit), Scene.finished, ("old",)),
-    # The record lets go of the copy, the copy goes, the record says that the move is over.
+    # Vault is asked for the right, the record lets go of the copy, the copy goes, the record says that the move is over.
     "finish without copy in kv": Command(
-        (Scene.imported, Scene.moved_to_transit), Scene.finished_without_copy, ("old", "old", "old")
+        (Scene.imported, Scene.moved_to_transit), Scene.finished_without_copy, ("old",) * 5
     ),
     "finish without copy in transit": _in_transit(
-        (Scene.imported, Scene.moved_to_kv), Scene.finished_without_copy, ("old",) * 4
+        (Scene.imported, Scene.moved_to_kv), Scene.finished_without_copy, ("old",) * 5
     ),
     "destroy what an import left": _in_transit(
         (Scene.imported, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
-        Scene.destroyed,
+        Scene.destroyed_with_leftover,
         ("none",) * 5,
     ),
 }

@@ -483,11 +483,13 @@ def test_no_rollback_to_a_number_that_kv_has_given_again(keeper: Lifecycle, movi
 def test_what_an_interrupted_move_has_left_in_transit_is_destroyed_too(keeper: Lifecycle) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM)
-    keeper.placement.put_transit(NAME, key)
+    keeper.placement.put_transit(NAME, key, None)
     keeper.set_state(NAME, State.DISABLED)
 
     assert keeper.destroy(NAME)
 
+    assert keeper.leftover(NAME) == KEY  # it could be another store's
+    assert keeper.destroy(NAME, leftover=True)
     assert keeper.store.transit.find(KEY) is None
 
 

@@ -260,26 +260,40 @@ def test_mount_that_is_no_transit_is_told_before_anything_is_written(
 # What an interruption, or a removal, has left.
 
 
-def test_import_goes_on_where_another_one_was_interrupted(keeper: Lifecycle) -> None:
-    lost, key = new_key(), new_key()
-    keeper.placement.put_transit(NAME, lost)
+def test_import_goes_on_where_the_same_one_was_interrupted(keeper: Lifecycle) -> None:
+    key = new_key()
+    keeper.placement.put_transit(NAME, key, None)
 
-    assert imported(keeper, key).transit_version == 2
+    assert imported(keeper, key).transit_version == 1
 
-    assert versions(keeper) == [lost.spki_sha256, key.spki_sha256]
+    assert versions(keeper) == [key.spki_sha256]
     assert minted_with(keeper.store, key, keys.KEY_ID)
+
+
+def test_key_in_transit_is_never_shared_with_what_somebody_else_has_put_there(keeper: Lifecycle) -> None:
+    foreign, key = new_key(), new_key()
+    keeper.placement.put_transit(NAME, foreign, None)
+    keeper.import_key("other", new_key(), TEAM)
+
+    with pytest.raises(ConflictError, match=r"is in Transit already with another key.*nothing was imported"):
+        imported(keeper, key)
+
+    assert not keeper.destroy("other-name")
+    keeper.destroy(NAME)  # a private part may have been written before the refusal
+    assert versions(keeper) == [foreign.spki_sha256]
+    assert keeper.destroy(NAME, leftover=True)
+    assert imported(keeper, key).transit_version == 1
 
 
 def test_version_that_is_retired_is_imported_anew_and_not_brought_back(keeper: Lifecycle, root: Root) -> None:
     key = new_key()
     imported(keeper, key)
-    keeper.rotate(NAME, new_key(), keys.OTHER_KEY_ID)
-    keeper.retire(NAME)
-    layout = keeper.store.layout
-    for path in (layout.record(NAME), layout.note(NAME), layout.private(NAME)):
-        keeper.store.vault.kv_delete_all(layout.mount, path)
+    keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
+    moving = Moving(keeper)
+    moving.move(NAME, Custody.KV, granted=True)
+    keeper.store.transit.retire_below(KEY, 2)
 
-    assert imported(keeper, key).transit_version == 3
+    assert moving.move(NAME, Custody.TRANSIT, granted=True).stored.record.transit_version == 3
 
     assert in_transit(keeper).retired_below == 2
     assert minted_with(keeper.store, key, keys.KEY_ID)

@@ -9,12 +9,14 @@ but it goes on asking Vault for what it asked for last, so the one below asks fo
 """
 
 import json
+import re
 from string import Template
 from typing import Final
 
 from vault_asc.agent.parts import check_server, check_targets, check_ticks, head, interval, login, quoted, record_path
 from vault_asc.config import Config, Target
 from vault_asc.errors import ConfigError
+from vault_asc.names import transit_key
 from vault_asc.tokens import BACKDATE
 
 
@@ -51,8 +53,6 @@ _CONTENTS: Final = _Text("""\
 {{- end -}}
 {{- end -}}
 """)
-# As in `record`, without its lookahead, which these regular expressions have not.
-_TRANSIT_NAME: Final = r"[A-Za-z0-9_](?:\.?[A-Za-z0-9_-])*"
 
 
 def render(config: Config) -> str:
@@ -90,6 +90,8 @@ EOT
 
 
 def _contents(config: Config, target: Target) -> str:
+    # The name that the record has to say: any other could only lead to another key.
+    name = transit_key(config.store.prefix, target.key)
     return _CONTENTS.substitute(
         target=target.name,
         key=target.key,
@@ -98,7 +100,7 @@ def _contents(config: Config, target: Target) -> str:
         lifetime=target.request.lifetime,
         record=record_path(config, target.key),
         sign=f"{config.store.transit_mount}/sign",
-        name=_TRANSIT_NAME,
+        name=re.escape(name),
         scope=_text(_scope(target)),
     )
 

@@ -221,6 +221,8 @@ def rollback(*, name: str, to: int | None, connection: Connection) -> None:
     """
     change = connection.lifecycle("registrar").rollback(_name(name), to)
     tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
+    if change.reopened:
+        click.echo(f"  older versions, which were retired, can sign again: vault-asc key retire {name}")
 
 
 @key.command()
@@ -260,16 +262,27 @@ def _switch(connection: Connection, name: str, state: str) -> None:
 @key.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do it without asking for the name again.")
+@click.option(
+    "--leftover",
+    is_flag=True,
+    help="Also remove a key of that name in Transit that no record points to, as after an interruption.",
+)
 @vault_options
-def destroy(*, name: str, yes: bool, connection: Connection) -> None:
+def destroy(*, name: str, yes: bool, leftover: bool, connection: Connection) -> None:
     """Remove a disabled key with all its versions from Vault, for good. Apple is not told: revoke it there."""
     _name(name)
     if not yes:
         _confirm(name)
-    if connection.lifecycle("break-glass", key=name).destroy(name):
+    lifecycle = connection.lifecycle("break-glass", key=name)
+    if lifecycle.destroy(name, leftover=leftover):
         click.echo(f'destroyed "{name}"')
     else:
         click.echo(f'there is nothing of "{name}" to destroy')
+    left = lifecycle.leftover(name)
+    if left is not None:
+        warn(
+            f'key "{left}" in Transit, which no record points to, was left: --leftover removes it, if it is no other store\'s'
+        )
 
 
 key.add_command(move)

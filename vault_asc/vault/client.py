@@ -54,8 +54,8 @@ class Vault:
         self.address = address
         self._session = session
         self._namespace = namespace
-        self._advice = advice or (lambda _path, _capability: None)
-        self._translated = Translated(address, self._advice)
+        self.advice = advice or (lambda _path, _capability: None)
+        self._translated = Translated(address, self.advice)
         # An empty token, never None: for None hvac would look into the environment and ~/.vault-token.
         self._client: Any = hvac.Client(
             url=http.base_url(address),
@@ -68,7 +68,7 @@ class Vault:
 
     def as_token(self, token: Secret) -> "Vault":
         """The same server, as another token."""
-        return Vault(self.address, token, session=self._session, namespace=self._namespace, advice=self._advice)
+        return Vault(self.address, token, session=self._session, namespace=self._namespace, advice=self.advice)
 
     def ask(
         self,
@@ -274,7 +274,7 @@ class Vault:
             raise NotFoundError(
                 f'there is no mount at "{path}", or the token has no grant below it; nothing was written',
                 hint=f"see what is mounted (vault secrets list), {enable}, or"
-                f" {self._advice(where, 'read') or _ANY_POLICY}",
+                f" {self.advice(where, 'read') or _ANY_POLICY}",
             ) from exc
         return found
 
