@@ -154,6 +154,8 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
     elif gone.state == "missing":
         # Vault prunes the oldest first: with this version all earlier ones are gone.
         hint = hint or _forward(stored)
+        if stored.record.custody is Custody.TRANSIT:
+            hint = f"{hint}, or bring it back from escrow or file: vault-asc key move {stored.name} --custody kv"
     return MissingVersionError(
         f'{stored.record.version_name} of key "{stored.name}" {how}',
         hint=hint or _back(stored),

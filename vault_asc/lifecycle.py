@@ -24,6 +24,7 @@ from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
 from vault_asc.placement import Place, Placement
 from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
+from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import MissingVersionError
 
@@ -144,8 +145,11 @@ class Lifecycle:
             superseded(waiting)
         return new
 
-    def promote(self, name: str, fingerprint: str | None = None) -> Change:
-        """Make the staged version current; with a fingerprint, only if it is that of the staged key."""
+    def promote(self, name: str, fingerprint: str | None = None, key_id: str | None = None) -> Change:
+        """Make the staged version current; with a fingerprint, or a key ID, only if it is that of the staged key.
+
+        The fingerprint says nothing of the key ID, which whoever stages writes down.
+        """
         stored = self.store.read(name)
         note = self.placement.staged(stored, self.store.note(name)[0])
         expected = None if fingerprint is None else parse_fingerprint(fingerprint)
@@ -160,7 +164,12 @@ class Lifecycle:
             raise PrivateKeyError(
                 # Vault's own is not shown: it would be copied, and the comparison is worth nothing then.
                 f'the staged version of "{name}" has another fingerprint than that, nothing was changed',
-                hint=f"ask {note.staged_by}, who staged it at {note.staged_at}, before you promote it",
+                hint=f'ask whoever staged it at {note.staged_at}, "{note.staged_by}" by the note, before you promote it',
+            )
+        if key_id is not None and key_id != note.key_id:
+            raise PrivateKeyError(
+                f'the staged version of "{name}" is noted with another key ID than "{safe_text(key_id)}", nothing was changed',
+                hint=f'ask whoever staged it at {note.staged_at}, "{note.staged_by}" by the note; staging it again mends it',
             )
         return self._promote(stored, note)
 
@@ -198,7 +207,7 @@ class Lifecycle:
             return self._promote(stored, note)
         except PermissionDeniedError as error:
             told = f"{error.message}; {note.version_name} is staged, the current key stays"
-            promote = f"a registrar can: vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}"
+            promote = f"a registrar can: vault-asc key promote {name} --key-id {note.key_id} --fingerprint SHA256:{note.spki_sha256}"
             raise PermissionDeniedError(told, hint=f"{error.hint}; or {promote}" if error.hint else promote) from error
 
     def rollback(self, name: str, to: int | None = None) -> Change:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import VaultError
-from vault_asc.key.identity import Identity, KeyType
+from vault_asc.key.identity import Identity, KeyType, is_key_id
 from vault_asc.names import Custody
 from vault_asc.secret import safe_text
 
@@ -99,9 +99,7 @@ class Record(NamedTuple):
                 raise ValueError(f"{needed} is null")
         return cls(
             custody=custody,
-            identity=Identity(
-                str(data["key_id"]), data.get("issuer_id"), KeyType(data["key_type"]), str(data["audience"])
-            ),
+            identity=_identity(data),
             spki_sha256=str(data["spki_sha256"]),
             state=State(data["state"]),
             private_version=_number(data, "private_version"),
@@ -154,7 +152,7 @@ class Note(NamedTuple):
         try:
             return cls(
                 _number(data, "private_version"),
-                safe_text(str(data["key_id"])),
+                _key_id(data),
                 safe_text(str(data["spki_sha256"])),
                 safe_text(str(data["staged_at"])),
                 safe_text(str(data["staged_by"])),
@@ -169,6 +167,19 @@ _NEEDED: Final[Mapping[Custody, tuple[str, ...]]] = {
     Custody.KV: ("private_version",),
     Custody.TRANSIT: ("transit_key", "transit_version", "public_key"),
 }
+
+
+def _key_id(data: Mapping[str, Any]) -> str:
+    if not is_key_id(data["key_id"]):
+        raise ValueError("key_id")
+    return str(data["key_id"])
+
+
+def _identity(data: Mapping[str, Any]) -> Identity:
+    issuer = data.get("issuer_id")
+    if issuer is not None and not isinstance(issuer, str):
+        raise ValueError("issuer_id")
+    return Identity(_key_id(data), issuer, KeyType(data["key_type"]), str(data["audience"]))
 
 
 def _number(data: Mapping[str, Any], field: str) -> int | None:

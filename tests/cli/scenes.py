@@ -200,7 +200,7 @@ BAD: dict[str, Scene] = {
         ("key", "promote", "prod", "--fingerprint", "SHA256:" + "00" * 32),
         after(("key", "stage", "prod", "NEW")),
         "another fingerprint",
-        "ask root",
+        "ask whoever staged it",
     ),
     "disabled": Scene(
         3, ("mint", "prod"), after(("key", "disable", "prod")), "was disabled by root", "key enable prod"

@@ -21,7 +21,7 @@ from vault_asc.lab.apple import AppleSimulator, faults
 __all__ = ["written"]  # a fixture
 
 TRANSIT = ("--custody", "transit")
-PROMOTE = r"  make it current:  vault-asc (key promote prod --fingerprint SHA256:[0-9a-f]{64})\n"
+PROMOTE = r"  make it current:  vault-asc (key promote prod --key-id \w+ --fingerprint SHA256:[0-9a-f]{64})\n"
 
 
 @pytest.fixture

@@ -277,7 +277,7 @@ def test_control_characters_in_a_record_do_not_reach_the_terminal(user: User, ro
     user.imports()
     path = f"{user.mount}/data/asc/keys/prod"
     record = root("GET", path)["data"]["data"]
-    root("POST", path, {"data": {**record, "key_id": "\x1b[2JX\nvault-asc: error: forged"}})
+    root("POST", path, {"data": {**record, "imported_by": "\x1b[2JX\nvault-asc: error: forged"}})
     for words in (("list",), ("show", "prod")):
         done = user.does("key", *words)
         assert "\x1b" not in done.out
@@ -306,14 +306,14 @@ def test_stage_promote_roll_back(user: User, apple: AppleSimulator) -> None:
     told = re.fullmatch(
         rf'staged private version 2 of "prod", key ID {NEW_ID}\n'
         rf'  apple accepts tokens of key "{NEW_ID}"\n'
-        r"  make it current:  (vault-asc key promote prod --fingerprint (SHA256:[0-9a-f]{64}))\n",
+        r"  make it current:  (vault-asc key promote prod --key-id \w+ --fingerprint (SHA256:[0-9a-f]{64}))\n",
         staged,
     )
     assert told
     assert user.does("key", "stage", "prod", str(new)).out == staged
     wrong = user.fails(3, "key", "promote", "prod", "--fingerprint", "SHA256:" + "00" * 32)
     assert "another fingerprint" in wrong.error
-    assert wrong.hint.startswith("ask root, who staged it at ")
+    assert wrong.hint.startswith("ask whoever staged it at ")
     assert user.record()["key_id"] == OLD_ID
 
     promoted = user.does(*told[1].split()[1:]).out

@@ -247,7 +247,7 @@ def test_promotion_with_another_fingerprint_is_refused_and_names_who_staged(keep
 
     assert new.spki_sha256 not in f"{caught.value.message} {caught.value.hint}"  # it would be copied
 
-    assert f"ask root, who staged it at {iso(NOW)}" in str(caught.value.hint)
+    assert f'ask whoever staged it at {iso(NOW)}, "root" by the note' in str(caught.value.hint)
     assert keeper.store.read(NAME) == before
 
 

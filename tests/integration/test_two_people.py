@@ -178,7 +178,7 @@ def test_a_rotation_that_may_only_stage_says_what_it_left(
     with pytest.raises(PermissionDeniedError, match="version 2 is staged, the current key stays") as caught:
         shipped("key-admin").rotate(NAME, new, keys.OTHER_KEY_ID)
 
-    told = f"key promote {NAME} --fingerprint SHA256:{new.spki_sha256}"
+    told = f"key promote {NAME} --key-id {keys.OTHER_KEY_ID} --fingerprint SHA256:{new.spki_sha256}"
     assert told in str(caught.value.hint)
     assert minted_with(keeper.store, good, keys.KEY_ID)
     assert shipped("registrar").promote(NAME, new.spki_sha256).changed

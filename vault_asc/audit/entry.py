@@ -11,6 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 RESPONSE: Final = "response"
+UNWRAPPING: Final = "sys/wrapping/"
+CUBBYHOLE: Final = "cubbyhole/response"
+"""What takes an answer out of a wrapping token: `unwrap` and `rewrap`, and a read of where Vault keeps it."""
+
+_WHOLE: Final = ("response", "http_raw_body")  # an answer that was wrapped, in one string: read there, or wrapped twice
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class Entry:
         caller: whose token it was.
         failed: whether it was denied or went wrong.
         wrapped: whether the answer went into a wrapping token.
+        wrapping: that token and its accessor, as the log has them.
+        opened: the wrapping token, or its accessor, that the call may have been about: the one that is named in it, else
+            the one that it was made with.
         asked: the values of the request.
         answer: the values of the response.
     """
@@ -68,6 +76,8 @@ class Entry:
     caller: Caller
     failed: bool
     wrapped: bool
+    wrapping: frozenset[str] = field(repr=False)
+    opened: frozenset[str] = field(repr=False)
     asked: Mapping[str, Any] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False)
 
@@ -85,6 +95,16 @@ class Entry:
             if isinstance(item, Mapping) and isinstance(item.get("signature"), str):
                 version = item.get("key_version")
                 yield Signature(version if isinstance(version, int) else 0, item["signature"])
+
+    def whole_answers(self) -> Iterator[str]:
+        """Answers that were taken out of a wrapping token as one string, so that the log has one hash of it all."""
+        if self.opens():
+            yield from (value for name in _WHOLE if isinstance(value := self.answer.get(name), str))
+
+    def opens(self) -> bool:
+        """Whether something came out of a wrapping token, or went into the next one."""
+        takes_out = self.path.startswith(UNWRAPPING) or self.path == CUBBYHOLE
+        return takes_out and self.kind == RESPONSE and not self.failed
 
     def gave_secret(self) -> bool:
         """Whether a KV v2 secret went to the caller, or into a wrapping token."""
@@ -108,6 +128,7 @@ def parse(line: bytes) -> Entry | None:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     response = _mapping(found.get("response"))
+    wrap_info = _mapping(response.get("wrap_info"))
     return Entry(
         kind=kind,
         time=time,
@@ -120,6 +141,8 @@ def parse(line: bytes) -> Entry | None:
         caller=_caller(_mapping(found.get("auth"))),
         failed=bool(found.get("error")),
         wrapped=bool(response.get("wrap_info")),
+        wrapping=_texts(wrap_info.get("token"), wrap_info.get("accessor")),
+        opened=_opened(path, request, _mapping(found.get("auth"))),
         asked=_mapping(request.get("data")),
         answer=_mapping(response.get("data")),
     )
@@ -133,6 +156,24 @@ def _caller(auth: Mapping[str, Any]) -> Caller:
         tuple(str(name) for name in policies) if isinstance(policies, list) else (),
         tuple(sorted((str(name), str(value)) for name, value in _mapping(auth.get("metadata")).items())),
     )
+
+
+def _opened(path: str, request: Mapping[str, Any], auth: Mapping[str, Any]) -> frozenset[str]:
+    # Elsewhere Vault does not look at a token in the body, so that one there must not hide the real one.
+    named = _mapping(request.get("data")).get("token") if path.startswith(UNWRAPPING) else None
+    if named is not None:
+        return _texts(named)
+    # A wrapping token in the form of a JWT has another hash in the request than as it was given out.
+    return _texts(
+        auth.get("client_token"),
+        auth.get("accessor"),
+        request.get("client_token"),
+        request.get("client_token_accessor"),
+    )
+
+
+def _texts(*values: object) -> frozenset[str]:
+    return frozenset(value for value in values if isinstance(value, str) and value)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Which key of the store has a key ID, now or earlier, by its records and their older versions."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from vault_asc.names import Custody
@@ -19,6 +20,8 @@ class KnownKey(NamedTuple):
         transit_versions: versions of it in Transit.
         other_private_versions: private versions that were another key ID's.
         public_key: as records of custody transit hold it.
+        transit_keys: its names in Transit.
+        since: when it was imported, Unix seconds; None when its records tell no time.
     """
 
     name: str
@@ -28,6 +31,8 @@ class KnownKey(NamedTuple):
     transit_versions: frozenset[int]
     other_private_versions: frozenset[int]
     public_key: str | None
+    transit_keys: frozenset[str] = frozenset()
+    since: float | None = None
 
 
 def keys_with(store: Store, key_id: str) -> list[KnownKey]:
@@ -53,7 +58,17 @@ def _known(store: Store, name: str, key_id: str) -> KnownKey | None:
         frozenset(record.transit_version for record in mine if record.transit_version is not None),
         frozenset(version for version in others if version is not None),
         next((record.public_key for record in mine if record.public_key is not None), None),
+        frozenset(record.transit_key for record in mine if record.transit_key is not None),
+        min((moment for record in mine if (moment := _moment(record.imported_at)) is not None), default=None),
     )
+
+
+def _moment(time: str) -> float | None:
+    try:
+        when = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def _has(stored: StoredRecord | None, key_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""One pass over the lines of an audit log: who signed what is looked for, and who read private parts. Pure.
+"""One pass over the lines of an audit log: signing calls, what came out of wrapping tokens, readers of keys. Pure.
 
 A log has gigabytes. A line is taken apart only when it names one of the paths that matter, and what one line leaves
 behind is small: readers are counted, not kept.
@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from vault_asc.audit.entry import Caller, Entry, parse
+from vault_asc.audit.entry import CUBBYHOLE, UNWRAPPING, Caller, Entry, parse
 
 _ENDS: Final = (b"}\n", b"}")
+_OPENING: Final = (UNWRAPPING.encode(), CUBBYHOLE.encode())
+_WRAPPED: Final = b'"wrap_info"'
 # Two times as fast as looking for each value in turn.
 _signing_values: Final = re.compile(rb'"(?:input|signature)"\s*:\s*"([^"]*)"').findall
 
@@ -68,7 +70,8 @@ class Findings:
         last: the last entry.
         signing: lines of signing calls, of any key.
         salted: whether any of them is hashed with the salt of the device.
-        entries: signing calls with one of the values.
+        entries: signing calls with one of the values, and those whose answer was wrapped.
+        opened: calls that took one of the values, or a whole answer, out of a wrapping token, or wrapped it again.
         readers: of the private parts.
     """
 
@@ -79,6 +82,7 @@ class Findings:
     signing: int = 0
     salted: bool = False
     entries: tuple[Entry, ...] = ()
+    opened: tuple[Entry, ...] = ()
     readers: Mapping[Reader, Reads] = field(default_factory=dict)
 
 
@@ -90,18 +94,32 @@ def search(lines: Iterable[bytes], sought: Sought) -> Findings:
     return found.findings()
 
 
-def together(findings: Iterable[Findings]) -> tuple[list[Entry], dict[Reader, Reads]]:
-    """Entries and readers of several logs, in order of time."""
-    entries: dict[tuple[str, str], Entry] = {}
+class Together(NamedTuple):
+    """Entries and readers of several logs, in order of time; see `Findings`."""
+
+    entries: list[Entry]
+    opened: list[Entry]
+    readers: dict[Reader, Reads]
+
+
+def together(findings: Iterable[Findings]) -> Together:
+    """What several logs hold, whatever their order; an entry that is in two of them counts once."""
+    found = [*findings]
     readers: dict[Reader, Reads] = {}
-    for found in findings:
-        entries |= {(entry.request_id, entry.kind): entry for entry in found.entries}
-        for reader, reads in found.readers.items():
+    for one in found:
+        for reader, reads in one.readers.items():
             _add(readers, reader, reads)
-    return (
-        sorted(entries.values(), key=lambda entry: entry.moment),
+    return Together(
+        _in_order(entry for one in found for entry in one.entries),
+        _in_order(entry for one in found for entry in one.opened),
         dict(sorted(readers.items(), key=lambda item: item[1].first)),
     )
+
+
+def _in_order(entries: Iterable[Entry]) -> list[Entry]:
+    # Of two devices: the same call, hashed in another way.
+    once = {(entry.request_id, entry.kind, entry.wrapping, entry.opened): entry for entry in entries}
+    return sorted(once.values(), key=lambda entry: entry.moment)
 
 
 class _Pass:
@@ -111,12 +129,13 @@ class _Pass:
         self._sought = sought
         self._sign_path, self._salted = sought.sign_path.encode(), sought.salted.encode()
         self._values = frozenset(value.encode() for value in sought.values)
-        self._private_paths = tuple(path.encode() for path in sought.private_paths)
+        self._paths = (*_OPENING, *(path.encode() for path in sought.private_paths))
         self._lines = self._unreadable = self._signing = 0
         self._with_salt = False
         self._first: Entry | None = None
         self._last = b""
         self._entries: list[Entry] = []
+        self._opened: list[Entry] = []
         self._readers: dict[Reader, Reads] = {}
 
     def take(self, line: bytes) -> None:
@@ -139,19 +158,24 @@ class _Pass:
             self._signing,
             self._with_salt,
             tuple(self._entries),
+            tuple(self._opened),
             self._readers,
         )
 
     def _matters(self, line: bytes) -> bool:
-        if self._sign_path not in line:
-            return any(path in line for path in self._private_paths)
-        self._signing += 1
-        self._with_salt = self._with_salt or self._salted in line
-        return not self._values.isdisjoint(_signing_values(line))
+        if self._sign_path in line:
+            self._signing += 1
+            self._with_salt = self._with_salt or self._salted in line
+            if _WRAPPED in line or not self._values.isdisjoint(_signing_values(line)):
+                return True
+        return any(path in line for path in self._paths)
 
     def _keep(self, entry: Entry | None) -> None:
         if entry is None:
             self._unreadable += 1
+        elif entry.opens():  # in whatever namespace: a wrapping token says itself where it belongs
+            if entry.wrapped or [*entry.whole_answers()] or self._has_signature(entry):
+                self._opened.append(entry)
         elif entry.namespace != self._sought.namespace:
             return
         elif entry.path.startswith(self._sought.sign_path):  # the values stand in other calls too, such as our look-up
@@ -159,6 +183,9 @@ class _Pass:
         elif entry.path in self._sought.private_paths and entry.gave_secret() and entry.moment <= self._sought.until:
             when = (entry.moment, entry.time)
             _add(self._readers, Reader(entry.path, entry.secret_version(), entry.caller), Reads(1, when, when))
+
+    def _has_signature(self, entry: Entry) -> bool:
+        return any(signature.value in self._sought.values for signature in entry.signatures())
 
 
 def _add(readers: dict[Reader, Reads], reader: Reader, reads: Reads) -> None:

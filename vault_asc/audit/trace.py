@@ -9,7 +9,11 @@ from vault_asc.audit.entry import RESPONSE, Entry
 from vault_asc.audit.known import KnownKey, keys_with
 from vault_asc.audit.log import lines
 from vault_asc.audit.marks import Marks, marks
-from vault_asc.audit.search import Findings, Reader, Reads, Sought, search, together
+from vault_asc.audit.proof import Proof, Signatures, proofs, unproved
+from vault_asc.audit.search import Findings, Reader, Reads, Sought, Together, search, together
+from vault_asc.audit.signers import Signer, Signers, signers
+from vault_asc.audit.unwrapped import unwrapped
+from vault_asc.clock import Clock, system_clock
 from vault_asc.key.public_key import public_key
 from vault_asc.store import Store
 from vault_asc.tokens import Token
@@ -19,15 +23,25 @@ _ALWAYS_ASKED: Final = "jws"  # the marshaling_algorithm of every call that sign
 
 
 class Signed(NamedTuple):
-    """A call that signed the token: proved, because no two signatures are alike."""
+    """A call that signed the token: proved, because no two signatures are alike.
+
+    Attributes:
+        entry: of the call.
+        key_version: in Transit.
+        entity_name: of its caller.
+        opening: the call that took the signature out of a wrapping token, None when the answer was not wrapped.
+        opening_entity_name: of the caller of that.
+    """
 
     entry: Entry
     key_version: int
     entity_name: str | None
+    opening: Entry | None = None
+    opening_entity_name: str | None = None
 
 
 class Similar(NamedTuple):
-    """A call that signed the same header and payload, and of which the log does not show this signature."""
+    """A call that may have signed the token, or has had its signature, and of which the log proves no more."""
 
     entry: Entry
     entity_name: str | None
@@ -41,11 +55,15 @@ class Trace:
         token: that was looked for.
         device: audit device whose salt was used.
         keys: keys of the store with the token's key ID.
-        genuine: whether the signature is of the key; None when no record has the public key.
+        genuine: whether the signature is of the key; None when neither records nor Transit tell the public key.
         signed: calls that signed it: one, unless an entry is in two logs of different devices.
-        similar: calls that may have signed it, when none is proved.
+        similar: calls that signed the same header and payload, when none is proved.
         readers: of the private parts of the keys until the token expired, when none is proved.
         logs: what each log holds.
+        signers: versions in Transit whose public key the signature fits.
+        wrapped: other signing calls whose answer was wrapped, when none is proved.
+        opened: calls that took this signature out of a wrapping token of unknown origin, when none is proved.
+        until: Unix seconds until when it can have been signed: its expiry, or the moment of asking if that was earlier.
     """
 
     token: Token
@@ -56,6 +74,10 @@ class Trace:
     similar: tuple[Similar, ...]
     readers: Mapping[Reader, Reads]
     logs: Mapping[Path, Findings]
+    signers: tuple[Signer, ...] = ()
+    wrapped: tuple[Similar, ...] = ()
+    opened: tuple[Similar, ...] = ()
+    until: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,65 +89,88 @@ class Tracer:
         auditing: calls to the server that has written the log.
         device: name of its audit device.
         namespace: of the store, without slashes around it, "" for none.
+        clock: to know how far the logs have to reach.
     """
 
     store: Store
     auditing: Auditing
     device: str
     namespace: str = ""
+    clock: Clock = system_clock
 
     def trace(self, token: Token, logs: Iterable[Path]) -> Trace:
         """Find out who signed a token. `ConfigError` for a log that cannot be read, or an unknown device."""
+        until = min(token.expires_at, self.clock())
         mark, keys = marks(token), tuple(keys_with(self.store, token.key_id))
-        known = self._signatures(mark, {version for key in keys for version in key.transit_versions})
-        inputs = {mark.content, self._hashed(mark.content)}
-        sought = self._sought(token, keys, inputs | {*known})
+        made_by = signers(self.store, keys, mark)
+        known = Signatures(mark, self._hashed, _versions(keys, made_by))
+        inputs, salted = frozenset({mark.content, self._hashed(mark.content)}), self._hashed(_ALWAYS_ASKED)
+        sought = self._sought(token, keys, inputs | known.values(), salted)
         found = {log: search(lines(log), sought) for log in logs}
-        entries, readers = together(found.values())
-        known |= self._signatures(mark, {s.key_version for e in entries for s in e.signatures()} - {*known.values()})
-        signed = tuple(self._signed(entry, known) for entry in entries if _version(entry, known) is not None)
+        held = together(found.values())
+        known.add(signature.key_version for entry in held.entries for signature in entry.signatures())
+        signed = tuple(self._signed(proof) for proof in proofs(held, known))
+        candidates = {} if signed else self._candidates(held, known, inputs, self._paths(keys, made_by), salted)
         return Trace(
             token,
             self.device,
             keys,
-            _genuine(mark, keys),
+            _genuine(mark, keys, made_by),
             signed,
-            () if signed else self._similar(entries, inputs),
-            {} if signed else _of_these(readers, keys, self.store),
-            found,
+            readers={} if signed else _of_these(held.readers, keys, self.store),
+            logs=found,
+            signers=made_by.proved,
+            until=until,
+            similar=candidates.get("similar", ()),
+            wrapped=candidates.get("wrapped", ()),
+            opened=candidates.get("opened", ()),
         )
 
-    def _sought(self, token: Token, keys: Sequence[KnownKey], values: set[str]) -> Sought:
-        layout = self.store.layout
+    def _sought(self, token: Token, keys: Sequence[KnownKey], values: frozenset[str], salted: str) -> Sought:
         return Sought(
             self.namespace,
-            f"{layout.transit_mount}/sign/",
+            self._sign_path(),
             frozenset(_private_path(self.store, key.name) for key in keys),
             token.expires_at,
-            frozenset(values),
-            self._hashed(_ALWAYS_ASKED),
+            values,
+            salted,
         )
 
-    def _signatures(self, mark: Marks, versions: Iterable[int]) -> dict[str, int]:
-        """Key version by what stands in the log for its signature, hashed, or in clear where the mount is tuned so."""
-        return {
-            value: version
-            for version in versions
-            for signature in mark.signatures(version)
-            for value in (signature, self._hashed(signature))
-        }
+    def _sign_path(self) -> str:
+        return f"{self.store.layout.transit_mount}/sign/"
+
+    def _paths(self, keys: Iterable[KnownKey], made_by: Signers) -> frozenset[str]:
+        """Where the key signs; empty when it is not known which key it is."""
+        of_records = {name for key in keys for name in key.transit_keys}
+        names = {signer.transit_key for signer in made_by.proved} or of_records
+        return frozenset(self._sign_path() + name for name in names)
 
     def _hashed(self, value: str) -> str:
         return self.auditing.hashed(self.device, value)
 
-    def _signed(self, entry: Entry, known: Mapping[str, int]) -> Signed:
-        return Signed(entry, _version(entry, known) or 0, self._entity(entry))
+    def _signed(self, proof: Proof) -> Signed:
+        opening = proof.opening
+        name = None if opening is None else self._entity(opening)
+        return Signed(proof.signing, proof.key_version, self._entity(proof.signing), opening, name)
 
-    def _similar(self, entries: Iterable[Entry], inputs: set[str]) -> tuple[Similar, ...]:
+    def _candidates(
+        self, held: Together, known: Signatures, inputs: frozenset[str], paths: frozenset[str], salted: str
+    ) -> dict[str, tuple[Similar, ...]]:
+        similar = [entry for entry in held.entries if not inputs.isdisjoint(entry.inputs())]
+        calls = {entry.request_id for entry in similar}
+        wrapped = [
+            entry
+            for entry in unproved(held, known, {salted, _ALWAYS_ASKED})
+            if entry.request_id not in calls and (not paths or _key_path(entry) in paths)
+        ]
+        opened = [entry for entry in held.opened if known.version(entry) is not None]
+        return {"similar": self._calls(similar), "wrapped": self._calls(wrapped), "opened": self._calls(opened)}
+
+    def _calls(self, entries: Iterable[Entry]) -> tuple[Similar, ...]:
         """One entry for each call that did not fail, the response where there is one."""
         calls: dict[str, Entry] = {}
         for entry in entries:
-            if not inputs.isdisjoint(entry.inputs()) and (entry.kind == RESPONSE or entry.request_id not in calls):
+            if entry.kind == RESPONSE or entry.request_id not in calls:
                 calls[entry.request_id] = entry
         return tuple(Similar(entry, self._entity(entry)) for entry in calls.values() if not entry.failed)
 
@@ -133,17 +178,25 @@ class Tracer:
         return self.auditing.entity_name(entry.caller.entity_id)
 
 
-def _version(entry: Entry, known: Mapping[str, int]) -> int | None:
-    found = (signature for signature in entry.signatures() if known.get(signature.value) == signature.key_version)
-    return next((signature.key_version for signature in found), None)
+def _versions(keys: Iterable[KnownKey], made_by: Signers) -> set[int]:
+    listed = {signer.key_version for signer in (*made_by.listed, *made_by.proved)}
+    return listed.union(*(key.transit_versions for key in keys))
 
 
-def _genuine(mark: Marks, keys: Iterable[KnownKey]) -> bool | None:
+def _genuine(mark: Marks, keys: Iterable[KnownKey], made_by: Signers) -> bool | None:
+    if made_by.proved:
+        return True
     try:
         publics = [public_key(key.public_key) for key in keys if key.public_key is not None]
     except ValueError:  # a record that somebody has damaged
         return None
     return any(public.verifies(mark.signature, mark.message) for public in publics) if publics else None
+
+
+def _key_path(entry: Entry) -> str:
+    """Without the hash that may follow the key."""
+    mount, sign, key = entry.path.rpartition("/sign/")
+    return mount + sign + key.partition("/")[0]
 
 
 def _of_these(readers: Mapping[Reader, Reads], keys: Iterable[KnownKey], store: Store) -> dict[Reader, Reads]:

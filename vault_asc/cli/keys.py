@@ -156,17 +156,20 @@ def stage(*, name: str, source: KeySource, no_apple_check: bool, connection: Con
         click.echo(f'staged {note.version_name} of "{name}", key ID {note.key_id}')
         tell_accepted(accepted)
         tell_superseded(superseded)
-        click.echo(f"  make it current:  vault-asc key promote {name} --fingerprint SHA256:{note.spki_sha256}")
+        click.echo(
+            f"  make it current:  vault-asc key promote {name} --key-id {note.key_id} --fingerprint SHA256:{note.spki_sha256}"
+        )
     source.warn_of_copy()
 
 
 @key.command()
 @click.argument("name")
 @click.option("--fingerprint", help="Promote only if the staged key has this fingerprint.")
+@click.option("--key-id", help="Promote only if the staged key is noted with this key ID.")
 @vault_options
-def promote(*, name: str, fingerprint: str | None, connection: Connection) -> None:
+def promote(*, name: str, fingerprint: str | None, key_id: str | None, connection: Connection) -> None:
     """Make the staged key of NAME current, for all consumers at once."""
-    change = connection.lifecycle("registrar").promote(_name(name), fingerprint)
+    change = connection.lifecycle("registrar").promote(_name(name), fingerprint, key_id)
     tell(change, f'promoted "{name}"', f'"{name}" is that key already, nothing was changed')
     if fingerprint is None and change.changed:
         record = change.stored.record

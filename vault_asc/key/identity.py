@@ -72,6 +72,11 @@ def identity(*, key_id: str, issuer_id: str | None, individual: bool, audience: 
     return Identity(key, issuer.lower(), KeyType.TEAM, audience)
 
 
+def is_key_id(text: object) -> bool:
+    """Whether this can be a key ID at all."""
+    return isinstance(text, str) and re.fullmatch(_KEY_ID, text) is not None
+
+
 def usual_key_id(key_id: str) -> bool:
     """Whether a key ID looks like all that Apple has shown so far: 10 upper-case letters and digits.
 
