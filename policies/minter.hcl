@@ -8,7 +8,8 @@
 #         what Transit knows of it, not the private part that may be kept in KV as escrow. No metadata, no list: a
 #         minter knows the name of its key. No wildcard: the next key is another decision.
 # Not so: no policy of Vault looks into what is signed. A minter of a key in Transit can sign any claims that Apple takes,
-#         of any scope and lifetime, as long as it has this policy, and with a version that is only staged.
+#         of any scope and lifetime and for any later time, while it has this policy, and with a version that is only
+#         staged. What it has had signed stays good when the policy is taken away.
 
 path "${mount}/data/${prefix}/keys/${key}" {
   capabilities = ["read"]

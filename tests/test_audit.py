@@ -17,11 +17,24 @@ from hypothesis import strategies as st
 
 from tests import keys
 from vault_asc import tokens
-from vault_asc.audit import KnownKey, Reader, Reads, Signed, Similar, Trace, leaked_token, reasons, verdict
+from vault_asc.audit import (
+    KnownKey,
+    Reader,
+    Reads,
+    Signed,
+    Signer,
+    Similar,
+    Trace,
+    leaked_token,
+    presigned,
+    reasons,
+    verdict,
+)
 from vault_asc.audit.entry import Caller, Entry, Signature, parse
 from vault_asc.audit.log import lines
 from vault_asc.audit.marks import marks
 from vault_asc.audit.search import Findings, Sought, search, together
+from vault_asc.audit.unwrapped import unwrapped
 from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.key.identity import identity
 from vault_asc.key.public_key import public_key
@@ -280,6 +293,47 @@ def test_one_pass_keeps_what_matters() -> None:
     assert (found.first.kind, found.last.path) == ("request", f"{PRIVATE}-other")
 
 
+def wrapping(token: str) -> dict[str, Any]:
+    return {"wrap_info": {"token": f"hmac-sha256:{token}", "accessor": f"hmac-sha256:a-{token}"}}
+
+
+def opening(path: str, number: str, **changes: Any) -> bytes:
+    changes = {"request_data": {"token": "hmac-sha256:t1"}, **changes}
+    return line(request_path=path, request_id=number, **changes)
+
+
+def test_wrapped_answers_and_what_came_out_are_kept() -> None:
+    rows = [
+        line(request_data={"input": "hmac-sha256:other"}, response=wrapping("t1"), request_id="sign"),
+        line(request_data={"input": "hmac-sha256:other"}, response=wrapping("t9"), request_id="unopened"),
+        opening("sys/wrapping/lookup", "look", response={"data": {"creation_ttl": 60}}),
+        opening("sys/wrapping/rewrap", "again", response=wrapping("t2")),
+        opening("sys/wrapping/unwrap", "denied", error="permission denied"),
+        opening("sys/wrapping/unwrap", "request", type="request"),
+        opening("sys/wrapping/unwrap", "other", request_data={"token": "hmac-sha256:x"}),
+        opening("sys/wrapping/unwrap", "secret", response={"data": {"secret_id": "hmac"}}),
+        opening("sys/wrapping/unwrap", "end", request_data={}, request_client_token="hmac-sha256:t2"),
+    ]
+    found = search(reversed(rows), SOUGHT)
+    assert {e.request_id for e in found.entries} == {"sign", "unopened"}
+    assert {e.request_id for e in found.opened} == {"again", "other", "end"}
+    entries, opened, _ = together([found, found])
+    assert [(link.signing.request_id, link.opening.request_id) for link in unwrapped(entries, opened)] == [
+        ("sign", "end")
+    ]
+
+
+def test_a_wrapping_token_in_the_body_is_the_one_that_counts() -> None:
+    """Otherwise whoever has somebody's wrapping token could make own signatures look like theirs."""
+    mine, theirs = line(response=wrapping("t1"), request_id="mine"), line(response=wrapping("t2"), request_id="theirs")
+    rows = [mine, theirs, opening("sys/wrapping/unwrap", "end", auth_client_token="hmac-sha256:t2")]
+    entries, opened, _ = together([search(rows, SOUGHT)])
+    assert [link.signing.request_id for link in unwrapped(entries, opened)] == ["mine"]
+    read = opening("cubbyhole/response", "end", auth_client_token="hmac-sha256:t2", response={"data": {"response": ""}})
+    entries, opened, _ = together([search([mine, theirs, read], SOUGHT)])
+    assert [link.signing.request_id for link in unwrapped(entries, opened)] == ["theirs"]
+
+
 def test_a_log_of_another_device_has_no_salt_of_ours() -> None:
     found = search([line(request_data={"input": INPUT, "marshaling_algorithm": "hmac-sha256:ff"})], SOUGHT)
     assert (found.signing, found.salted, len(found.entries)) == (1, False, 1)
@@ -299,7 +353,7 @@ def test_lines_that_name_a_path_and_are_no_entry_are_counted() -> None:
 def test_logs_are_put_together_in_order_of_time() -> None:
     late = [line(request_id="late", time="2026-03-01T13:00:00Z"), read(time="2026-03-01T13:00:00Z")]
     early = [line(request_id="early"), read(), line(request_id="late", time="2026-03-01T13:00:00Z")]
-    entries, readers = together([search(late, SOUGHT), search(early, SOUGHT)])
+    entries, _, readers = together([search(late, SOUGHT), search(early, SOUGHT)])
     assert [e.request_id for e in entries] == ["early", "late"]
     ((_, reads),) = readers.items()
     assert (reads.times, reads.first[1], reads.last[1]) == (
@@ -369,10 +423,14 @@ def test_a_device_is_no_log() -> None:
 # -- conclusions -----------------------------------------------------------------------------------------------------
 
 CALLER = Caller("", "root", ("root",), ())
+SINCE = 1_772_362_800.0  # 2026-03-01T11:00:00Z
 
 
 def known(*custodies: Custody) -> KnownKey:
-    return KnownKey("prod", True, custodies[0], frozenset(custodies), frozenset({1}), frozenset(), None)
+    return KnownKey("prod", True, custodies[0], frozenset(custodies), frozenset({1}), frozenset(), None, since=SINCE)
+
+
+LONG_KNOWN = known(Custody.TRANSIT)._replace(since=None)
 
 
 def log(first: str = "2026-03-01T11:00:00Z", last: str = "2026-03-01T13:00:00Z", **changes: Any) -> Findings:
@@ -383,7 +441,7 @@ def log(first: str = "2026-03-01T11:00:00Z", last: str = "2026-03-01T13:00:00Z",
 def trace(*logs: Findings, keys: Iterable[KnownKey] = (), **changes: Any) -> Trace:
     """Of a token that was minted at 2026-03-01T12:00:00Z."""
     found = {Path(f"audit.log.{number}"): log for number, log in enumerate(logs)}
-    return replace(Trace(minted(), "file", tuple(keys), None, (), (), {}, found), **changes)
+    return replace(Trace(minted(), "file", tuple(keys), None, (), found, (), 1_772_367_000), **changes)
 
 
 def whys(found: Trace) -> list[str]:
@@ -426,6 +484,15 @@ def test_for_custody_kv_only_the_time_matters() -> None:
         ([log(last="2026-03-01T11:59:00Z"), log(first="2026-03-01T12:00:01Z")], {}, "no log given reaches over"),
         ([], {}, "no log given reaches over"),
         ([Findings(lines=3)], {}, "no log given reaches over"),
+        ([log(first="2026-03-01T11:30:00Z")], {}, "after the key was imported (2026-03-01T11:00:00Z): it may"),
+        ([log(first="2026-03-01T11:30:00Z")], {"keys": [LONG_KNOWN]}, "begin at 2026-03-01T11:30:00Z: it may"),
+        ([log(last="2026-03-01T12:05:00Z")], {}, "end at 2026-03-01T12:05:00Z: it may have been signed after, until"),
+        (
+            [log(first="2026-02-28T12:00:00Z", last="2026-03-01T10:00:00Z"), log(first="2026-03-01T11:30:00Z")],
+            {},
+            "between 2026-03-01T10:00:00Z and 2026-03-01T11:30:00Z there is no entry",
+        ),
+        ([log()], {"keys": (), "signers": (Signer("asc.prod", 2),)}, 'of version 2 of key "asc.prod" in Transit'),
         ([log(signing=0, salted=False)], {}, "no signing call"),
         ([log(salted=False)], {}, 'none of the 4 signing lines was hashed by audit device "file"'),
     ],
@@ -436,6 +503,27 @@ def test_why_nothing_was_found(logs: list[Findings], changes: dict[str, Any], sa
     problem = verdict(found)
     assert isinstance(problem, NotFoundError)
     assert problem.hint == reasons(found)[0].fix
+
+
+def test_only_a_whole_log_accuses_a_copy() -> None:
+    short = trace(log(first="2026-03-01T11:30:00Z"), keys=[known(Custody.TRANSIT)])
+    assert not [why for why in whys(short) if "signed elsewhere" in why]
+    rotated = [log(last="2026-03-01T11:20:00Z"), log(first="2026-03-01T11:50:00Z")]
+    assert "signed elsewhere" in whys(trace(*rotated, keys=[known(Custody.TRANSIT)]))[0]
+
+
+@pytest.mark.parametrize("part", ["wrapped", "opened"])
+def test_wrapped_answers_come_before_signed_elsewhere(part: str) -> None:
+    found = trace(log(), keys=[known(Custody.TRANSIT)], **{part: (Similar(entry(), None),)})
+    assert reasons(found) == []
+    assert "had their answers wrapped" in str(verdict(found))
+
+
+def test_signed_long_before_its_iat() -> None:
+    token = minted(1_772_366_400 + 60)  # iat is the time of the entry
+    assert presigned(token, entry()) is None
+    assert presigned(token._replace(issued_at=token.issued_at + 290), entry()) is None
+    assert presigned(token._replace(issued_at=token.issued_at + 3600), entry()) == pytest.approx(3600, abs=1)
 
 
 def test_one_log_that_fits_is_enough() -> None:

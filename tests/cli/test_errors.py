@@ -262,3 +262,28 @@ def test_the_module_and_the_console_script_are_the_same(user: User, environment:
     for command in ([sys.executable, "-m", "vault_asc"], [str(script)]):
         done = subprocess.run([*command, "key", "list"], env=environment, capture_output=True, timeout=20, check=False)
         assert (done.returncode, done.stdout.decode()) == (0, f"no keys in {user.mount}/asc\n")
+
+
+@pytest.mark.parametrize("words", ["mint prod", "policy show auditor"])
+def test_a_closed_standard_output_is_told(user: User, environment: dict[str, str], words: str) -> None:
+    user.imports()
+    done = subprocess.run(
+        f"{sys.executable} -m vault_asc {words} >&-",
+        shell=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "error: standard output is closed" in done.stderr
+
+
+def test_the_commands_of_a_hint_name_the_configuration_that_was_given(user: User, tmp_path: Path) -> None:
+    file = tmp_path / "an other.toml"
+    file.write_text((user.home / "vault-asc.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    for given in (("--config", str(file)), (f"--config={file}",)):
+        hint = user.fails(7, "key", "show", "nope", *given).hint
+        assert f"vault-asc key list --config '{file}'" in hint
+        assert f"vault-asc key import --config '{file}' FILE NAME" in hint
+    assert "--config" not in user.fails(7, "key", "show", "nope").hint

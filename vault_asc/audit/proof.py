@@ -3,13 +3,12 @@
 The hashes come from Vault, by a function that is handed in.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vault_asc.audit.entry import Entry
 from vault_asc.audit.marks import Marks
-from vault_asc.audit.search import Together
-from vault_asc.audit.unwrapped import Unwrapped, unwrapped, whole_answer
+from vault_asc.audit.unwrapped import Unwrapped, whole_answer
 
 
 class Proof(NamedTuple):
@@ -50,7 +49,7 @@ class Signatures:
         """The same where the log has one hash of the whole answer."""
         answers = {*found.opening.whole_answers()}
         asked = found.signing.asked.get("key_version")
-        versions = {asked} if asked in self._versions else self._versions
+        versions = {asked} if isinstance(asked, int) and asked in self._versions else self._versions
         return next((version for version in sorted(versions) if answers and self._whole(found, version, answers)), None)
 
     def _whole(self, found: Unwrapped, version: int, answers: Container[str]) -> bool:
@@ -58,12 +57,12 @@ class Signatures:
         return any(text in answers or self._hashed(text) in answers for text in texts)
 
 
-def proofs(held: Together, known: Signatures) -> Iterator[Proof]:
-    """The calls that have made the signature."""
-    for entry in held.entries:
+def proofs(signing: Iterable[Entry], links: Iterable[Unwrapped], known: Signatures) -> Iterator[Proof]:
+    """The calls that have made the signature; `links` are those whose answers came out of wrapping tokens."""
+    for entry in signing:
         if (version := known.version(entry)) is not None:
             yield Proof(entry, version)
-    for found in unwrapped(held.entries, held.opened):
+    for found in links:
         version = known.version(found.opening)
         if version is None:
             version = known.version_in_whole(found)
@@ -71,17 +70,29 @@ def proofs(held: Together, known: Signatures) -> Iterator[Proof]:
             yield Proof(found.signing, version, found.opening)
 
 
-def unproved(held: Together, known: Signatures, salted: Container[object]) -> Iterator[Entry]:
-    """Signing calls whose answer was wrapped and did not come out as another signature, as far as the log shows.
+def unproved(
+    signing: Iterable[Entry], links: Iterable[Unwrapped], known: Signatures, salted: Container[object]
+) -> Iterator[Entry]:
+    """The calls whose answer was wrapped and did not come out as another signature, as far as the log shows.
 
     `salted` is what a call has as `marshaling_algorithm` when its hashes can be compared.
     """
     others = {
         found.signing.request_id
-        for found in unwrapped(held.entries, held.opened)
+        for found in links
         if [*found.opening.signatures()] and known.version(found.opening) is None
     }
-    for entry in held.entries:
+    for entry in signing:
         comparable = entry.asked.get("marshaling_algorithm") in salted
         if entry.wrapped and not entry.failed and not (comparable and entry.request_id in others):
             yield entry
+
+
+def seen_versions(signing: Sequence[Entry], links: Iterable[Unwrapped]) -> Iterator[int]:
+    """The versions with which the calls have signed, as far as the log has them."""
+    for entry in signing:
+        asked = entry.asked.get("key_version")
+        if entry.wrapped and isinstance(asked, int):
+            yield asked
+    for entry in (*signing, *(found.opening for found in links)):
+        yield from (signature.key_version for signature in entry.signatures())

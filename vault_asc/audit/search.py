@@ -71,7 +71,7 @@ class Findings:
         signing: lines of signing calls, of any key.
         salted: whether any of them is hashed with the salt of the device.
         entries: signing calls with one of the values, and those whose answer was wrapped.
-        opened: calls that took one of the values, or a whole answer, out of a wrapping token, or wrapped it again.
+        opened: calls that took a signature, or a whole answer, out of a wrapping token, or wrapped it again.
         readers: of the private parts.
     """
 
@@ -174,7 +174,7 @@ class _Pass:
         if entry is None:
             self._unreadable += 1
         elif entry.opens():  # in whatever namespace: a wrapping token says itself where it belongs
-            if entry.wrapped or [*entry.whole_answers()] or self._has_signature(entry):
+            if entry.wrapped or [*entry.whole_answers(), *entry.signatures()]:
                 self._opened.append(entry)
         elif entry.namespace != self._sought.namespace:
             return
@@ -183,9 +183,6 @@ class _Pass:
         elif entry.path in self._sought.private_paths and entry.gave_secret() and entry.moment <= self._sought.until:
             when = (entry.moment, entry.time)
             _add(self._readers, Reader(entry.path, entry.secret_version(), entry.caller), Reads(1, when, when))
-
-    def _has_signature(self, entry: Entry) -> bool:
-        return any(signature.value in self._sought.values for signature in entry.signatures())
 
 
 def _add(readers: dict[Reader, Reads], reader: Reader, reads: Reads) -> None:

@@ -1,7 +1,7 @@
 """From a token to the call that signed it: asks Vault for the hashes, reads the logs, compares. See docs/audit.md."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,8 +9,8 @@ from vault_asc.audit.entry import RESPONSE, Entry
 from vault_asc.audit.known import KnownKey, keys_with
 from vault_asc.audit.log import lines
 from vault_asc.audit.marks import Marks, marks
-from vault_asc.audit.proof import Proof, Signatures, proofs, unproved
-from vault_asc.audit.search import Findings, Reader, Reads, Sought, Together, search, together
+from vault_asc.audit.proof import Proof, Signatures, proofs, seen_versions, unproved
+from vault_asc.audit.search import Findings, Reader, Reads, Sought, search, together
 from vault_asc.audit.signers import Signer, Signers, signers
 from vault_asc.audit.unwrapped import unwrapped
 from vault_asc.clock import Clock, system_clock
@@ -57,13 +57,13 @@ class Trace:
         keys: keys of the store with the token's key ID.
         genuine: whether the signature is of the key; None when neither records nor Transit tell the public key.
         signed: calls that signed it: one, unless an entry is in two logs of different devices.
-        similar: calls that signed the same header and payload, when none is proved.
-        readers: of the private parts of the keys until the token expired, when none is proved.
         logs: what each log holds.
         signers: versions in Transit whose public key the signature fits.
-        wrapped: other signing calls whose answer was wrapped, when none is proved.
-        opened: calls that took this signature out of a wrapping token of unknown origin, when none is proved.
         until: Unix seconds until when it can have been signed: its expiry, or the moment of asking if that was earlier.
+        similar: when none is proved: calls that signed the same header and payload.
+        wrapped: when none is proved: other signing calls of the key whose answer was wrapped, and may be this signature.
+        opened: when none is proved: calls that took this signature out of a wrapping token of unknown origin.
+        readers: when none is proved: of the private parts of the keys until the token expired.
     """
 
     token: Token
@@ -71,13 +71,13 @@ class Trace:
     keys: tuple[KnownKey, ...]
     genuine: bool | None
     signed: tuple[Signed, ...]
-    similar: tuple[Similar, ...]
-    readers: Mapping[Reader, Reads]
     logs: Mapping[Path, Findings]
-    signers: tuple[Signer, ...] = ()
+    signers: tuple[Signer, ...]
+    until: float
+    similar: tuple[Similar, ...] = ()
     wrapped: tuple[Similar, ...] = ()
     opened: tuple[Similar, ...] = ()
-    until: float = 0.0
+    readers: Mapping[Reader, Reads] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,46 +104,46 @@ class Tracer:
         mark, keys = marks(token), tuple(keys_with(self.store, token.key_id))
         made_by = signers(self.store, keys, mark)
         known = Signatures(mark, self._hashed, _versions(keys, made_by))
-        inputs, salted = frozenset({mark.content, self._hashed(mark.content)}), self._hashed(_ALWAYS_ASKED)
-        sought = self._sought(token, keys, inputs | known.values(), salted)
+        inputs = frozenset({mark.content, self._hashed(mark.content)})
+        sought = self._sought(token, keys, inputs | known.values())
         found = {log: search(lines(log), sought) for log in logs}
         held = together(found.values())
-        known.add(signature.key_version for entry in held.entries for signature in entry.signatures())
-        signed = tuple(self._signed(proof) for proof in proofs(held, known))
-        candidates = {} if signed else self._candidates(held, known, inputs, self._paths(keys, made_by), salted)
-        return Trace(
-            token,
-            self.device,
-            keys,
-            _genuine(mark, keys, made_by),
-            signed,
-            readers={} if signed else _of_these(held.readers, keys, self.store),
-            logs=found,
-            signers=made_by.proved,
-            until=until,
-            similar=candidates.get("similar", ()),
-            wrapped=candidates.get("wrapped", ()),
-            opened=candidates.get("opened", ()),
+        links = unwrapped(held.entries, held.opened)
+        known.add(seen_versions(held.entries, links))
+        signed = tuple(self._signed(proof) for proof in proofs(held.entries, links, known))
+        trace = Trace(token, self.device, keys, _genuine(mark, keys, made_by), signed, found, made_by.proved, until)
+        if signed:
+            return trace
+        similar = [entry for entry in held.entries if not inputs.isdisjoint(entry.inputs())]
+        wrapped = unproved(held.entries, links, known, {sought.salted, _ALWAYS_ASKED})
+        return replace(
+            trace,
+            similar=self._calls(similar),
+            wrapped=self._calls(self._of_key(wrapped, keys, made_by), {entry.request_id for entry in similar}),
+            opened=self._calls(entry for entry in held.opened if known.version(entry) is not None),
+            readers=_of_these(held.readers, keys, self.store),
         )
 
-    def _sought(self, token: Token, keys: Sequence[KnownKey], values: frozenset[str], salted: str) -> Sought:
+    def _sought(self, token: Token, keys: Sequence[KnownKey], values: frozenset[str]) -> Sought:
         return Sought(
             self.namespace,
             self._sign_path(),
             frozenset(_private_path(self.store, key.name) for key in keys),
             token.expires_at,
             values,
-            salted,
+            self._hashed(_ALWAYS_ASKED),
         )
 
     def _sign_path(self) -> str:
         return f"{self.store.layout.transit_mount}/sign/"
 
-    def _paths(self, keys: Iterable[KnownKey], made_by: Signers) -> frozenset[str]:
-        """Where the key signs; empty when it is not known which key it is."""
-        of_records = {name for key in keys for name in key.transit_keys}
-        names = {signer.transit_key for signer in made_by.proved} or of_records
-        return frozenset(self._sign_path() + name for name in names)
+    def _of_key(self, entries: Iterable[Entry], keys: Iterable[KnownKey], made_by: Signers) -> Iterator[Entry]:
+        """Calls of the key, or all when it is not known which key it is."""
+        names = {signer.transit_key for signer in (*made_by.proved, *made_by.listed)}
+        names |= {name for key in keys for name in key.transit_keys}
+        for entry in entries:
+            if not names or entry.path.removeprefix(self._sign_path()).partition("/")[0] in names:
+                yield entry
 
     def _hashed(self, value: str) -> str:
         return self.auditing.hashed(self.device, value)
@@ -153,24 +153,11 @@ class Tracer:
         name = None if opening is None else self._entity(opening)
         return Signed(proof.signing, proof.key_version, self._entity(proof.signing), opening, name)
 
-    def _candidates(
-        self, held: Together, known: Signatures, inputs: frozenset[str], paths: frozenset[str], salted: str
-    ) -> dict[str, tuple[Similar, ...]]:
-        similar = [entry for entry in held.entries if not inputs.isdisjoint(entry.inputs())]
-        calls = {entry.request_id for entry in similar}
-        wrapped = [
-            entry
-            for entry in unproved(held, known, {salted, _ALWAYS_ASKED})
-            if entry.request_id not in calls and (not paths or _key_path(entry) in paths)
-        ]
-        opened = [entry for entry in held.opened if known.version(entry) is not None]
-        return {"similar": self._calls(similar), "wrapped": self._calls(wrapped), "opened": self._calls(opened)}
-
-    def _calls(self, entries: Iterable[Entry]) -> tuple[Similar, ...]:
+    def _calls(self, entries: Iterable[Entry], without: Container[str] = ()) -> tuple[Similar, ...]:
         """One entry for each call that did not fail, the response where there is one."""
         calls: dict[str, Entry] = {}
         for entry in entries:
-            if entry.kind == RESPONSE or entry.request_id not in calls:
+            if entry.request_id not in without and (entry.kind == RESPONSE or entry.request_id not in calls):
                 calls[entry.request_id] = entry
         return tuple(Similar(entry, self._entity(entry)) for entry in calls.values() if not entry.failed)
 
@@ -191,12 +178,6 @@ def _genuine(mark: Marks, keys: Iterable[KnownKey], made_by: Signers) -> bool | 
     except ValueError:  # a record that somebody has damaged
         return None
     return any(public.verifies(mark.signature, mark.message) for public in publics) if publics else None
-
-
-def _key_path(entry: Entry) -> str:
-    """Without the hash that may follow the key."""
-    mount, sign, key = entry.path.rpartition("/sign/")
-    return mount + sign + key.partition("/")[0]
 
 
 def _of_these(readers: Mapping[Reader, Reads], keys: Iterable[KnownKey], store: Store) -> dict[Reader, Reads]:

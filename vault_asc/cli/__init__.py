@@ -10,7 +10,7 @@ import click
 
 from vault_asc import __version__
 from vault_asc.cli.lazy import LazyGroup
-from vault_asc.cli.output import report, report_bug, report_interrupt, silence
+from vault_asc.cli.output import report, report_bug, report_interrupt, silence, with_config
 from vault_asc.cli.process import run_and_leave
 from vault_asc.errors import ConfigError, VaultAscError
 
@@ -71,6 +71,7 @@ def run(args: Sequence[str]) -> int:
     try:
         code = root.main(words, prog_name="vault-asc", standalone_mode=False)
     except VaultAscError as error:
+        error.hint = with_config(error.hint, words)
         return report(error, debug=debug)
     except click.UsageError as error:
         return report(_usage(error), debug=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vault_asc.cli.output import product
 from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError
 
@@ -40,10 +41,10 @@ def config_(*, user: str | None, pure: bool, connection: Connection) -> None:
             hint="leave --user out: the token files belong to whoever runs the Agent",
         )
     if pure:
-        click.echo(render_pure(config), nl=False)
+        product(render_pure(config))
         return
     uid, gid = _ids(user)
-    click.echo(render(config, Exec(_command(), state_dir(config, os.environ).absolute(), uid, gid)), nl=False)
+    product(render(config, Exec(_command(), state_dir(config, os.environ).absolute(), uid, gid)))
 
 
 def _ids(user: str | None) -> tuple[int, int]:

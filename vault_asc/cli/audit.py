@@ -14,10 +14,16 @@ from vault_asc.errors import TokenRequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vault_asc.audit import Caller, Entry, Findings, KnownKey, Reader, Reads, Signed, Similar, Trace, Tracer
+    from vault_asc.audit import Caller, Entry, Findings, KnownKey, Reader, Reads, Signed, Trace, Tracer
     from vault_asc.tokens import Token
 
 _READERS: Final = ("KEY", "VERSION", "TIMES", "FIRST", "LAST", "WHO", "ENTITY")
+_WRAPPING_TOKEN: Final = ("response-wrapping",)  # the policies of a call that is made with nothing else
+_UNPROVED: Final = (
+    "same header and payload signed by (this signature is not in the log)",
+    "signed something, with the answer wrapped (what came out is not in the log)",
+    "this signature taken out of a wrapping token by (where it was wrapped is not in the log)",
+)
 
 
 @click.group(no_args_is_help=False)
@@ -99,16 +105,33 @@ def _tell(found: "Trace") -> None:
     logs = [("log", f"{path}: {_held(held)}") for path, held in found.logs.items()]
     facts([("key ID", token.key_id), ("valid", lasting), *keys, *logs])
     for signed in found.signed:
-        click.echo("signed by")
-        facts([("key version", str(signed.key_version)), *_call(signed)])
-    for similar in found.similar:
-        click.echo("same header and payload signed by (this signature is not in the log)")
-        facts(_call(similar))
+        _tell_signed(token, signed)
+    for title, calls in zip(_UNPROVED, (found.similar, found.wrapped, found.opened), strict=True):
+        for call in calls:
+            click.echo(title)
+            facts(_call(call.entry, call.entity_name))
     for reason in reasons(found):
         click.echo(f"  {reason.why}")
     if found.readers:
         click.echo("private part read by")
         table([_READERS, *_rows(found.readers)])
+
+
+def _tell_signed(token: "Token", signed: "Signed") -> None:
+    from vault_asc.audit import presigned
+    from vault_asc.clock import format_duration
+
+    click.echo("signed by")
+    facts([("key version", str(signed.key_version)), *_call(signed.entry, signed.entity_name)])
+    if signed.opening is not None:
+        click.echo("the answer was wrapped, and taken out by")
+        facts(_call(signed.opening, signed.opening_entity_name))
+    early = presigned(token, signed.entry)
+    if early is not None:
+        click.echo(
+            f"PRE-SIGNED: {format_duration(early)} before the time in it (iat). Whoever does that may have signed more:"
+            " rotate the key, and revoke the old one at Apple"
+        )
 
 
 def _key(key: "KnownKey") -> str:
@@ -122,13 +145,13 @@ def _held(held: "Findings") -> str:
     return f"{held.lines} lines from {held.first.time} to {held.last.time}{cut}"
 
 
-def _call(found: "Signed | Similar") -> list[tuple[str, str]]:
-    entry, caller = found.entry, found.entry.caller
+def _call(entry: "Entry", entity_name: str | None) -> list[tuple[str, str]]:
+    caller = entry.caller
     return [
         ("time", entry.time),
         ("path", entry.path),
         *((f"metadata {name}", value) for name, value in caller.metadata),
-        ("entity", _entity(caller, found.entity_name)),
+        ("entity", _entity(caller, entity_name)),
         ("display name", caller.display_name),
         ("policies", ", ".join(caller.policies)),
         ("remote address", entry.remote_address),
@@ -137,6 +160,8 @@ def _call(found: "Signed | Similar") -> list[tuple[str, str]]:
 
 
 def _entity(caller: "Caller", name: str | None) -> str:
+    if caller.policies == _WRAPPING_TOKEN:
+        return "whoever had the wrapping token"
     if not caller.entity_id:
         return "none (such as a root token)"
     return f"{caller.entity_id} ({name})" if name else caller.entity_id
@@ -163,21 +188,35 @@ def _public(found: "Trace") -> dict[str, Any]:
         "device": found.device,
         "keys": [{"name": key.name, "custody": str(key.custody), "current": key.current} for key in found.keys],
         "genuine": found.genuine,
-        "signed_by": [{"key_version": signed.key_version, **_public_call(signed)} for signed in found.signed],
-        "same_content_signed_by": [_public_call(similar) for similar in found.similar],
+        "signed_by": [_public_signed(token, signed) for signed in found.signed],
+        "same_content_signed_by": [_public_call(call.entry, call.entity_name) for call in found.similar],
+        "wrapped_answers_of": [_public_call(call.entry, call.entity_name) for call in found.wrapped],
+        "unwrapped_by": [_public_call(call.entry, call.entity_name) for call in found.opened],
+        "signature_fits": [signer._asdict() for signer in found.signers],
         "private_part_read_by": [_public_reads(reader, reads) for reader, reads in found.readers.items()],
         "reasons": [reason.why for reason in reasons(found)],
         "logs": [_public_log(path, held) for path, held in found.logs.items()],
     }
 
 
-def _public_call(found: "Signed | Similar") -> dict[str, Any]:
-    entry: Entry = found.entry
+def _public_signed(token: "Token", signed: "Signed") -> dict[str, Any]:
+    from vault_asc.audit import presigned
+
+    opening = signed.opening
+    return {
+        "key_version": signed.key_version,
+        **_public_call(signed.entry, signed.entity_name),
+        "presigned_seconds": presigned(token, signed.entry),
+        "unwrapped_by": None if opening is None else _public_call(opening, signed.opening_entity_name),
+    }
+
+
+def _public_call(entry: "Entry", entity_name: str | None) -> dict[str, Any]:
     return {
         "time": entry.time,
         "path": entry.path,
         **_public_caller(entry.caller),
-        "entity_name": found.entity_name,
+        "entity_name": entity_name,
         "remote_address": entry.remote_address,
         "request_id": entry.request_id,
     }

@@ -66,6 +66,7 @@ def tell_plan(name: str, plan: "StoredRecord | None", key_id: str, spki_sha256: 
 def old_key_hint(change: "Change", now: float) -> None:
     """What is left to do about the key that was current before, and when; `now` in Unix seconds."""
     from vault_asc.names import Custody
+    from vault_asc.record import State
     from vault_asc.tokens import MAX_LIFETIME
 
     if change.before is None or not change.changed:
@@ -76,6 +77,8 @@ def old_key_hint(change: "Change", now: float) -> None:
     click.echo(
         f"  revoke it at Apple after that, provided that `vault-asc status` shows {new.identity.key_id} on every host"
     )
+    if new.state is State.DISABLED:
+        click.echo(f"  the key is still disabled: vault-asc key enable {name}")
     if new.custody is Custody.TRANSIT:
         click.echo(f"  then let its version sign no more: vault-asc key retire {name}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.output import warn
+from vault_asc.cli.output import product, warn
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.clock import parse_duration, system_clock
 from vault_asc.errors import ConfigError, VaultUnavailableError
@@ -64,7 +64,7 @@ def mint(
 
     text = _formatted(KeyTokenSource(store, name, system_clock).token(request).token, form)
     if out is None:
-        click.echo(text)
+        product(text)
         return
     from vault_asc.files import write_atomic
 

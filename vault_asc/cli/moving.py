@@ -96,6 +96,10 @@ def _finish(connection: Connection, name: str, trust: tuple[str, ...], *, remove
     )
     if change.changed and remove_copy:
         click.echo("  removed what lay there")
+    if set(connection.config().store.custodies) != {custody}:
+        click.echo(
+            f'  when all keys are there: store.custodies = ["{custody}"], and vault-asc policy write for each role that is in use'
+        )
     click.echo(
         "  not seen: root, whoever may write policies, other namespaces, backups, and copies that were made before"
     )

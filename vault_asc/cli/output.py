@@ -2,13 +2,29 @@
 
 import contextlib
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from itertools import pairwise
+from typing import Final, TextIO
 
 import click
 
-from vault_asc.errors import VaultAscError
+from vault_asc.errors import ConfigError, VaultAscError
+
+_CONFIGURED: Final = (
+    r"\bvault-asc (?:(?:key|policy|agent|nexla|audit) [a-z]+|config check|mint|push|status)\b"  # commands
+)
+
+
+def with_config(hint: str | None, words: Sequence[str]) -> str | None:
+    """A hint whose commands name the configuration that this one was given, so that they can be typed as they are."""
+    given = [value for name, value in pairwise(words) if name == "--config"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    if hint is None or not given or "--config" in hint:
+        return hint
+    return re.sub(_CONFIGURED, lambda found: f"{found[0]} --config {shlex.quote(given[-1])}", hint)
 
 
 def report(error: VaultAscError, *, debug: bool) -> int:
@@ -41,6 +57,15 @@ def report_interrupt() -> int:
 def warn(message: str) -> None:
     """A warning: the command goes on."""
     _say("warning", message)
+
+
+def product(text: str) -> None:
+    """Print what the command is called for. `ConfigError` when standard output is closed: it would be lost silently."""
+    if sys.stdout is None:
+        raise ConfigError(
+            "standard output is closed, so nothing can be printed", hint="leave out the >&-, or use a file"
+        )
+    click.echo(text, nl=not text.endswith("\n"))
 
 
 def table(rows: Sequence[Sequence[str]]) -> None:

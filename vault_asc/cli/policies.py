@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vault_asc.cli.output import table, warn
+from vault_asc.cli.output import product, table, warn
 from vault_asc.cli.wiring import Connection, config_option, vault_options
 from vault_asc.errors import ConfigError, ConflictError, PermissionDeniedError
 from vault_asc.names import Custody
@@ -67,7 +67,7 @@ def show(
       vault-asc policy show agent
     """
     _, text = rendered(connection.config(), name, key, account, custodies)
-    click.echo(text, nl=False)
+    product(text)
 
 
 @policy.command()
@@ -170,7 +170,8 @@ def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
     raise ConflictError(
         f'policy "{name}" exists and grants what the new one does not, so nothing was written:'
         f" {', '.join(safe_text(repr(path)) for path in lost[:_SHOWN])}{more}",
-        hint="give the new one a name of its own with --as NAME, or take these rights away with --force",
+        hint="name each custody that its holders need (--custody kv --custody transit), give the new one a name of its own"
+        " with --as NAME, or take these rights away with --force",
     )
 
 

@@ -104,6 +104,7 @@ def check(*, connection: Connection) -> None:
     from vault_asc.agent import check_ticks
     from vault_asc.clock import format_duration
     from vault_asc.config import DEFAULT_APPLE_API, state_dir
+    from vault_asc.names import Custody
 
     found = connection.config()
     check_ticks(found)
@@ -112,7 +113,8 @@ def check(*, connection: Connection) -> None:
     facts(
         [
             ("Vault", found.vault.address),
-            ("keys", f"{found.store.mount}/{found.store.prefix}/keys"),
+            ("keys", f"{found.store.mount}/{found.store.prefix}/keys, custody {' and '.join(found.store.custodies)}"),
+            *([("Transit", found.store.transit_mount)] if Custody.TRANSIT in found.store.custodies else []),
             ("state", str(state_dir(found, os.environ))),
             ("Agent", f"{found.agent.dir}, tick {found.agent.tick} s"),
             *([] if apple_url == DEFAULT_APPLE_API else [("Apple", apple_url)]),
