@@ -2,6 +2,7 @@
 
 import json
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 from tests import keys
 from tests.cli.conftest import User, check_failure
 from tests.conftest import NO_RIGHTS, Root, TokenWith
-from tests.integration.audited import Audited, audited
+from tests.integration.audited import Audited, Job, audited, jose, message, minter, token_of
 from tests.support import new_key, team
 from tests.vaults import VaultUnderTest, wait_for_kv
 from vault_asc import tokens
 from vault_asc.key.private_key import PrivateKey
+from vault_asc.lab.bao import call
 from vault_asc.names import Custody
+from vault_asc.secret import Secret
 from vault_asc.tokens import Token, TokenRequest
 
 
@@ -132,6 +135,51 @@ def test_a_part_of_a_token_leads_to_callers_without_proof(scene: Audited, audito
     assert "metadata role_name nightly" in words(done.out)
     (similar,) = auditor(*asked(scene, str(file), "--json")).json["same_content_signed_by"]
     assert similar["metadata"]["role_name"] == "nightly"
+
+
+def wrapped(scene: Audited, job: Job, text: bytes) -> Secret:
+    """Of a signing call that is as the shipped policy allows it, and whose input has another hash than the token's."""
+    with scene.store(job.token) as store:
+        body = {
+            "input": f"{b64encode(text).decode()}\n",
+            "marshaling_algorithm": "jws",
+            "hash_algorithm": "sha2-256",
+            "key_version": 1,
+        }
+        where = f"/v1/{scene.layout.transit_mount}/sign/asc.prod"
+        return Secret(store.vault._client.adapter.post(where, json=body, wrap_ttl="60s")["wrap_info"]["token"])
+
+
+def test_signed_in_advance_and_wrapped(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    job, text = minter(scene, "h1"), message(keys.KEY_ID, time.time() + 3600)
+    receiver = scene.job("receiver", "h2", 'path "sys/wrapping/unwrap" { capabilities = ["update"] }')
+    one, two = wrapped(scene, job, text), wrapped(scene, job, text)
+    unwrap = "sys/wrapping/unwrap"
+    answer = call(scene.server.address, "POST", unwrap, {"token": one.reveal()}, token=receiver.token)
+    file = saved(auditor, token_of(text, jose(answer["data"]["signature"])))
+    rows = words(auditor.does(*asked(scene, file)).out)
+    assert rows.index("metadata host h1") < rows.index("metadata host h2")
+    assert "the answer was wrapped, and taken out by" in rows
+    assert [row for row in rows if row.startswith("PRE-SIGNED: 58m ")]
+    (signed,) = auditor.does(*asked(scene, file, "--json")).json["signed_by"]
+    assert 3000 < signed["presigned_seconds"] < 3600
+    assert signed["unwrapped_by"]["metadata"]["host"] == "h2"
+
+    answer = call(scene.server.address, "POST", unwrap, token=two)
+    file = saved(auditor, token_of(text, jose(answer["data"]["signature"])))
+    assert "entity whoever had the wrapping token" in words(auditor.does(*asked(scene, file)).out)
+
+
+def test_wrapped_answers_that_may_be_it_are_listed(scene: Audited, auditor: User, key: PrivateKey) -> None:
+    wrapped(scene, minter(scene, "h1"), message(keys.KEY_ID))
+    alien = saved(auditor, tokens.mint(team(keys.KEY_ID), TokenRequest(lifetime=600), key, time.time()))
+    done = auditor(*asked(scene, alien))
+    check_failure(done, out=True)
+    assert (done.code, "had their answers wrapped" in done.error) == (7, True)
+    assert "signed something, with the answer wrapped (what came out is not in the log)" in words(done.out)
+    found = auditor(*asked(scene, alien, "--json")).json
+    assert [one["metadata"]["host"] for one in found["wrapped_answers_of"]] == ["h1"]
+    assert found["signature_fits"] == [{"transit_key": "asc.prod", "key_version": 1}]
 
 
 def test_what_can_go_wrong(scene: Audited, auditor: User, key: PrivateKey, token_with: TokenWith) -> None:

@@ -54,7 +54,7 @@ def test_init_writes_a_configuration_that_is_good(cli: Cli, home: Path) -> None:
     assert checked.out.splitlines() == [
         f"{home}/vault-asc.toml: good",
         "  Vault          https://vault.example:8200",
-        "  keys           secret/asc/keys",
+        "  keys           secret/asc/keys, custody kv",
         "  state          /var/lib/vault-asc",
         "  Agent          /run/vault-asc, tick 30 s",
         "  Nexla default  https://dataops.nexla.io/nexla-api",

@@ -2,16 +2,19 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import jwt
+
 from tests.conftest import Root
-from tests.support import PREFIX, connected, team
+from tests.support import PREFIX, connected, key_id, new_key, team
 from tests.vaults import VaultUnderTest
-from vault_asc import policy
+from vault_asc import policy, tokens
 from vault_asc.audit import Trace, Tracer
 from vault_asc.custody import KeyTokenSource
 from vault_asc.key.private_key import PrivateKey
@@ -23,6 +26,7 @@ from vault_asc.tokens import Token, TokenRequest
 from vault_asc.vault import Auditing
 
 CUSTODIES: Final = ("kv", "transit")
+KID: Final = key_id(1)
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,27 @@ def audited(server: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audit
         for name in root("LIST", "sys/policies/acl")["data"]["keys"]:
             if name.startswith(approle):
                 root("DELETE", f"sys/policies/acl/{name}")
+
+
+def minter(scene: Audited, host: str, name: str = "prod") -> Job:
+    return scene.job(f"{name}-on-{host}", host, scene.policy("minter", name))
+
+
+def message(kid: str = KID, now: float | None = None) -> bytes:
+    """Header and payload of a token, as they are signed."""
+    token = tokens.mint(team(kid), TokenRequest(), new_key(), now or time.time())
+    return token.value.reveal().rpartition(".")[0].encode()
+
+
+def token_of(text: bytes, signature: bytes) -> Token:
+    value = text + b"." + jwt.utils.base64url_encode(signature)
+    claims = jwt.decode(value, options={"verify_signature": False})
+    return Token(Secret(value.decode()), jwt.get_unverified_header(value)["kid"], claims["iat"], claims["exp"])
+
+
+def jose(answer: str) -> bytes:
+    return jwt.utils.base64url_decode(answer.split(":")[2])
+
+
+def hosts(found: Trace) -> list[str]:
+    return [dict(signed.entry.caller.metadata)["host"] for signed in found.signed]

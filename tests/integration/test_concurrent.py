@@ -266,7 +266,6 @@ def _numbered(rivals: list[PrivateKey]) -> list[tuple[int, PrivateKey]]:
         (Custody.KV, True, "private"),
         (Custody.TRANSIT, True, "private"),
         (Custody.TRANSIT, False, "transit"),
-        (Custody.TRANSIT, False, "record"),
     ],
 )
 @pytest.mark.parametrize("admins", [2, 4])

@@ -16,6 +16,7 @@ from typing import Final
 from vault_asc.agent.parts import check_server, check_targets, check_ticks, head, interval, login, quoted, record_path
 from vault_asc.config import Config, Target
 from vault_asc.errors import ConfigError
+from vault_asc.key.identity import KEY_ID
 from vault_asc.names import transit_key
 from vault_asc.tokens import BACKDATE
 
@@ -31,9 +32,11 @@ _CONTENTS: Final = _Text("""\
 {{- $iat := timestamp "unix" | parseInt | divide @bucket | multiply @bucket | subtract @backdate -}}
 {{- with secret "@record" -}}
 {{- $key := .Data.data -}}
-{{- $facts := printf "format %v, custody %v, state %v, transit key %v, version %v" (index $key "format")
-      (index $key "custody") (index $key "state") (index $key "transit_key") (index $key "transit_version") -}}
-{{- if regexMatch `^format 1, custody transit, state enabled, transit key @name, version [1-9][0-9]*$` $facts -}}
+{{- $facts := printf "format %v, custody %v, state %v, key ID %v, transit key %v, version %v" (index $key "format")
+      (index $key "custody") (index $key "state") (index $key "key_id") (index $key "transit_key")
+      (index $key "transit_version") -}}
+{{- if regexMatch `^format 1, custody transit, state enabled, key ID @key_id, transit key @name, version [1-9][0-9]*$`
+      $facts -}}
 {{- $who := `"sub":"user"` -}}
 {{- with index $key "issuer_id" -}}{{- $who = printf `"iss":%s` (toJSON .) -}}{{- end -}}
 {{- $header := printf `{"alg":"ES256","kid":%s,"typ":"JWT"}` (toJSON $key.key_id) -}}
@@ -100,6 +103,7 @@ def _contents(config: Config, target: Target) -> str:
         lifetime=target.request.lifetime,
         record=record_path(config, target.key),
         sign=f"{config.store.transit_mount}/sign",
+        key_id=KEY_ID,
         name=re.escape(name),
         scope=_text(_scope(target)),
     )

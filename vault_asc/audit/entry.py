@@ -56,6 +56,7 @@ class Entry:
         request_id: the same in request and response.
         remote_address: of the caller, or of the last proxy before Vault.
         caller: whose token it was.
+        accessor: of that token, hashed unless the device says otherwise, "" for a batch token.
         failed: whether it was denied or went wrong.
         wrapped: whether the answer went into a wrapping token.
         wrapping: that token and its accessor, as the log has them.
@@ -74,6 +75,7 @@ class Entry:
     request_id: str
     remote_address: str
     caller: Caller
+    accessor: str
     failed: bool
     wrapped: bool
     wrapping: frozenset[str] = field(repr=False)
@@ -139,6 +141,7 @@ def parse(line: bytes) -> Entry | None:
         request_id=request_id,
         remote_address=str(request.get("remote_address") or ""),
         caller=_caller(_mapping(found.get("auth"))),
+        accessor=str(_mapping(found.get("auth")).get("accessor") or ""),
         failed=bool(found.get("error")),
         wrapped=bool(response.get("wrap_info")),
         wrapping=_texts(wrap_info.get("token"), wrap_info.get("accessor")),

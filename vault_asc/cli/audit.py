@@ -154,6 +154,7 @@ def _call(entry: "Entry", entity_name: str | None) -> list[tuple[str, str]]:
         ("entity", _entity(caller, entity_name)),
         ("display name", caller.display_name),
         ("policies", ", ".join(caller.policies)),
+        ("token accessor", entry.accessor or "none (a batch token)"),
         ("remote address", entry.remote_address),
         ("request ID", entry.request_id),
     ]
@@ -163,7 +164,7 @@ def _entity(caller: "Caller", name: str | None) -> str:
     if caller.policies == _WRAPPING_TOKEN:
         return "whoever had the wrapping token"
     if not caller.entity_id:
-        return "none (such as a root token)"
+        return "none (a token that was made without a login)"
     return f"{caller.entity_id} ({name})" if name else caller.entity_id
 
 
@@ -219,6 +220,7 @@ def _public_call(entry: "Entry", entity_name: str | None) -> dict[str, Any]:
         "entity_name": entity_name,
         "remote_address": entry.remote_address,
         "request_id": entry.request_id,
+        "accessor": entry.accessor,
     }
 
 

@@ -17,7 +17,7 @@ ENTERPRISE: Final = "apple-developer-enterprise-v1"
 AUDIENCES: Final = (APP_STORE_CONNECT, ENTERPRISE)
 
 _AROUND: Final = " \t\r\n\v\f\"'\ufeff\xa0"
-_KEY_ID: Final = r"[A-Za-z0-9]{2,64}"
+KEY_ID: Final = r"[A-Za-z0-9]{2,64}"
 _USUAL_KEY_ID: Final = r"[A-Z0-9]{10}"
 # Not RFC 4122: most real issuer IDs have variant "e", as in ...-1a63-e053-...
 _ISSUER_ID: Final = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -74,7 +74,7 @@ def identity(*, key_id: str, issuer_id: str | None, individual: bool, audience: 
 
 def is_key_id(text: object) -> bool:
     """Whether this can be a key ID at all."""
-    return isinstance(text, str) and re.fullmatch(_KEY_ID, text) is not None
+    return isinstance(text, str) and re.fullmatch(KEY_ID, text) is not None
 
 
 def usual_key_id(key_id: str) -> bool:
@@ -140,7 +140,7 @@ def _shown(text: str) -> str:
 def _check_not_swapped(key: str, issuer: str) -> None:
     if not re.fullmatch(_ISSUER_ID, key):
         return
-    if re.fullmatch(_KEY_ID, issuer):
+    if re.fullmatch(KEY_ID, issuer):
         raise PrivateKeyError(
             f"the key ID {_shown(key)} and the issuer ID {_shown(issuer)} are swapped", hint="exchange the two"
         )
@@ -164,7 +164,7 @@ def _check_key_id(key: str) -> None:
     named = key_id_from_filename(key)
     if named is not None:
         raise PrivateKeyError(f"the key ID {_shown(key)} is the name of a file", hint=f"pass the ID alone: {named}")
-    if not re.fullmatch(_KEY_ID, key):
+    if not re.fullmatch(KEY_ID, key):
         raise PrivateKeyError(
             f"the key ID {_shown(key)} is not 2 to 64 letters and digits", hint=f"it is like 2X9R4HXF34; {_WHERE}"
         )
