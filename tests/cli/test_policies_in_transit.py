@@ -8,6 +8,7 @@ import pytest
 
 from tests import keys
 from tests.cli.conftest import NEW_ID, User
+from tests.cli.test_policies import COMMANDS as COMMANDS_IN_KV
 from tests.cli.test_policies import TARGETS, hinted_commands, written
 from tests.conftest import NO_RIGHTS, Root, TokenWith
 
@@ -62,21 +63,7 @@ def test_an_admin_can_be_that_of_one_key(user: User) -> None:
         assert not re.search(r'^path ".*\+', text, re.MULTILINE)
 
 
-COMMANDS = {
-    "mint": ("mint", "prod"),
-    "check": ("key", "check", "prod"),
-    "list": ("key", "list"),
-    "show": ("key", "show", "prod"),
-    "import": ("key", "import", "NEW", "fresh", "--issuer-id", keys.ISSUER_ID),
-    "stage": ("key", "stage", "prod", "NEW", "--no-apple-check"),
-    "rotate": ("key", "rotate", "prod", "NEW", "--no-apple-check"),
-    "dry run": ("key", "rotate", "prod", "NEW", "--dry-run", "--no-apple-check"),
-    "promote": ("key", "promote", "staged"),
-    "rollback": ("key", "rollback", "rotated"),
-    "retire": ("key", "retire", "rotated"),
-    "disable": ("key", "disable", "prod"),
-    "destroy": ("key", "destroy", "off", "--yes"),
-}
+COMMANDS = COMMANDS_IN_KV | {"retire": ("key", "retire", "rotated")}
 
 
 @pytest.fixture
