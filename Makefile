@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 T      ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench lock build clean
+.PHONY: help install demo test lint format docs proto bench lock build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +33,14 @@ demo: install ## watch a real server, a real Agent and vault-asc keep a credenti
 test: install ## all tests, against a real OpenBao server on 127.0.0.1
 	$(BIN)/pytest $(T)
 
-lint: install ## ruff, format, mypy strict, import-linter
+lint: install ## ruff, format, mypy strict, import-linter, generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@rm -rf $(VENV)/proto && mkdir -p $(VENV)/proto
+	@$(call generate,$(VENV)/proto)
+	diff -r -x __init__.py -x __pycache__ $(PB) $(VENV)/proto/$(PB) || { echo 'run "make proto"'; false; }
 
 format: install ## let ruff write what it can
 	$(BIN)/ruff check --fix .
@@ -46,12 +49,21 @@ format: install ## let ruff write what it can
 docs: install ## write docs/commands.md from the commands
 	$(BIN)/python -m tests.cli.reference
 
+proto: install ## write the engine's generated code from its .proto files
+	$(call generate,.)
+
+# The virtual path gives the generated modules the package that they lie in.
+PB     := vault_asc/engine/_pb
+PROTOS := $(patsubst vault_asc/engine/proto/%,$(PB)/%,$(wildcard vault_asc/engine/proto/*.proto))
+generate = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I $(PB)=vault_asc/engine/proto \
+	--python_out=$(1) --mypy_out=quiet:$(1) --grpclib_python_out=$(1) $(PROTOS)
+
 bench: install ## ratios against named baselines
 	$(BIN)/python -m tests.bench
 
 lock: ## renew requirements/*.txt (needs the network)
 	$(BIN)/pip-compile $(LOCK) -o requirements/run.txt pyproject.toml
-	$(BIN)/pip-compile $(LOCK) --extra lab --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra lab --extra engine --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --extra lab -c requirements/dev.txt -o requirements/lab.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --only-build-deps --build-deps-for wheel -c requirements/dev.txt -o requirements/build.txt pyproject.toml
 

@@ -23,7 +23,9 @@ BACKDATE: Final = 60
 """Seconds by which `iat` lies in the past, so that a fast local clock is no reason for Apple to refuse."""
 DEFAULT_LIFETIME: Final = 1140
 MAX_LIFETIME: Final = 1200
-MIN_LIFETIME: Final = BACKDATE + 5
+MIN_USABLE_LIFE: Final = 5
+"""A token that lives shorter than these seconds is dead before anybody has used it."""
+MIN_LIFETIME: Final = BACKDATE + MIN_USABLE_LIFE
 
 _SCOPE_ENTRY: Final = r"(?a)GET /v[1-9][0-9]?(?:/[A-Za-z0-9_.~\-]+)+(?:\?[!-~]+)?"
 _SCOPE_MAX: Final = 100  # entries; Apple names no limit, a header has one
@@ -44,16 +46,19 @@ class TokenRequest:
     Attributes:
         lifetime: `exp - iat` in seconds, at most 1200.
         scope: the calls that the token is good for, such as `GET /v1/apps`; empty means all that the key may.
+        backdate: seconds by which `iat` lies in the past.
     """
 
     lifetime: int = DEFAULT_LIFETIME
     scope: tuple[str, ...] = ()
+    backdate: int = BACKDATE
 
     def __post_init__(self) -> None:
-        if not MIN_LIFETIME <= self.lifetime <= MAX_LIFETIME:
+        least = self.backdate + MIN_USABLE_LIFE
+        if not least <= self.lifetime <= MAX_LIFETIME:
             raise TokenRequestError(
                 f"a lifetime of {self.lifetime} s is not possible",
-                hint=f"ask for {MIN_LIFETIME}s to {MAX_LIFETIME}s; {BACKDATE} s of it lie in the past, 19m is the default",
+                hint=f"ask for {least}s to {MAX_LIFETIME}s; {self.backdate} s of it lie in the past, 19m is the default",
             )
         if len(self.scope) > _SCOPE_MAX:
             raise TokenRequestError(
@@ -65,7 +70,7 @@ class TokenRequest:
     @property
     def usable_life(self) -> int:
         """Seconds from minting to expiry."""
-        return self.lifetime - BACKDATE
+        return self.lifetime - self.backdate
 
 
 class Token(NamedTuple):
@@ -84,7 +89,7 @@ class Token(NamedTuple):
 
 def claims(identity: "Identity", request: TokenRequest, now: float) -> dict[str, Any]:
     """Exactly Apple's claims: `iss` for a team key, `sub` for an individual one, never both; integers."""
-    issued_at = int(now) - BACKDATE
+    issued_at = int(now) - request.backdate
     who = {"iss": identity.issuer_id} if identity.issuer_id is not None else {"sub": "user"}
     what = {"scope": list(request.scope)} if request.scope else {}
     return {**who, "iat": issued_at, "exp": issued_at + request.lifetime, "aud": identity.audience, **what}

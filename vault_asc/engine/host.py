@@ -1,0 +1,83 @@
+"""What the host does for one mount: its storage and a few facts, asked over the channel that the broker dialled."""
+
+from collections.abc import Awaitable
+from typing import Final, Protocol, TypeVar
+
+from grpclib.client import Channel
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from vault_asc.engine._pb import backend_pb2 as pb
+from vault_asc.engine._pb.backend_grpc import StorageStub, SystemViewStub
+from vault_asc.engine.storage import StorageError
+
+_PATIENCE: Final = 30.0  # seconds for one storage call; the host gives a whole request 90
+_NANO: Final = 1_000_000_000
+
+
+class _Answer(Protocol):
+    err: str
+
+
+_Reply = TypeVar("_Reply", bound=_Answer)
+
+
+class HostStorage:
+    """`vault_asc.engine.storage.Storage` over gRPC: everything of one mount, encrypted by the host."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._host = StorageStub(channel)
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, None when there is none."""
+        reply = await _checked(self._host.Get(pb.StorageGetArgs(key=key), timeout=_PATIENCE))
+        return reply.entry.value if reply.HasField("entry") else None
+
+    async def put(self, key: str, value: bytes, *, seal_wrap: bool = False) -> None:
+        """Write the value."""
+        entry = pb.StorageEntry(key=key, value=value, seal_wrap=seal_wrap)
+        await _checked(self._host.Put(pb.StoragePutArgs(entry=entry), timeout=_PATIENCE))
+
+    async def delete(self, key: str) -> None:
+        """Remove the value, if there is one."""
+        await _checked(self._host.Delete(pb.StorageDeleteArgs(key=key), timeout=_PATIENCE))
+
+    async def list(self, prefix: str) -> list[str]:
+        """Names directly below the prefix; folders end with "/"."""
+        reply = await _checked(self._host.List(pb.StorageListArgs(prefix=prefix), timeout=_PATIENCE))
+        return list(reply.keys)
+
+
+class SystemView:
+    """Facts about the mount and the cluster that only the host knows."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._host = SystemViewStub(channel)
+
+    async def default_lease_ttl(self) -> float:
+        """Seconds that a lease of this mount lasts when nothing is said."""
+        return (await _reached(self._host.DefaultLeaseTTL(pb.Empty(), timeout=_PATIENCE))).TTL / _NANO
+
+    async def max_lease_ttl(self) -> float:
+        """Seconds that a lease of this mount lasts at most."""
+        return (await _reached(self._host.MaxLeaseTTL(pb.Empty(), timeout=_PATIENCE))).TTL / _NANO
+
+    async def caching_disabled(self) -> bool:
+        """Whether the operator forbids caches."""
+        return (await _reached(self._host.CachingDisabled(pb.Empty(), timeout=_PATIENCE))).disabled
+
+
+_Any = TypeVar("_Any")
+
+
+async def _reached(call: Awaitable[_Any]) -> _Any:
+    try:
+        return await call
+    except (TimeoutError, GRPCError, StreamTerminatedError, OSError) as exc:
+        raise StorageError("the server did not answer a call to its storage in time") from exc
+
+
+async def _checked(call: Awaitable[_Reply]) -> _Reply:
+    reply = await _reached(call)
+    if reply.err:
+        raise StorageError(reply.err)
+    return reply
