@@ -30,6 +30,11 @@ _COMMANDS = {
     "policy": ("vault_asc.cli.policies", "policy", "List, show, write and check the shipped Vault policies."),
     "nexla": ("vault_asc.cli.nexla", "nexla", "Look at Nexla credentials."),
     "audit": ("vault_asc.cli.audit", "audit", "Find out from Vault's audit log who minted a token."),
+    "engine": (
+        "vault_asc.cli.engine",
+        "engine",
+        "Build, install and compare the secrets engine as one executable.",
+    ),
     "demo": ("vault_asc.cli.demo", "demo", "Watch it all work on this machine, for a minute."),
 }
 
