@@ -76,7 +76,7 @@ class Lifecycle:
         if present is not None:
             return _already(present, key, identity, custody, escrow=escrow)
         self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
-        cas = self.placement.check(name, custody=custody, escrow=escrow)
+        cas = self.placement.check(name, custody=custody, escrow=escrow, key=key)
         who = self.store.vault.whoami()
         place = self.placement.put(name, key, identity.key_id, custody=custody, cas=cas)
         record = Record(
@@ -98,7 +98,9 @@ class Lifecycle:
         Repeated with the same key it finds the staged version and writes nothing. `superseded` gets the note of another
         version that was waiting and now is not.
         """
-        return self._stage(self._stageable(name, key, key_id), key, key_id, superseded)
+        stored = self.store.read(name)
+        _refuse_current(stored, key, key_id)
+        return self._stage(stored, key, key_id, superseded)
 
     def plan(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord | None:
         """Refuse all that `stage` and `rotate` would. The record that they build on, None when the key is current.
@@ -108,27 +110,13 @@ class Lifecycle:
         stored = self.store.read(name)
         if (stored.record.spki_sha256, stored.record.identity.key_id) == (key.spki_sha256, key_id):
             return None
-        self._check_stage(self._stageable(name, key, key_id))
+        _refuse_current(stored, key, key_id)
+        self._check_stage(stored, key)
         return stored
 
-    def _stageable(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord:
-        stored = self.store.read(name)
-        if stored.record.spki_sha256 == key.spki_sha256:
-            if stored.record.identity.key_id != key_id:
-                raise _other_ids(stored)
-            raise PrivateKeyError(
-                f'this is the current key of "{name}" already, nothing was staged', hint="stage the new .p8 file"
-            )
-        if stored.record.identity.key_id == key_id:
-            raise PrivateKeyError(
-                f'key ID "{key_id}" is that of the current key of "{name}", but the key differs',
-                hint="a new key has a new key ID: name it with --key-id",
-            )
-        return stored
-
-    def _check_stage(self, stored: StoredRecord) -> int | None:
+    def _check_stage(self, stored: StoredRecord, key: PrivateKey) -> int | None:
         escrow = stored.record.private_version is not None
-        return self.placement.check(stored.name, custody=stored.record.custody, escrow=escrow, stored=stored)
+        return self.placement.check(stored.name, custody=stored.record.custody, escrow=escrow, stored=stored, key=key)
 
     def _stage(self, stored: StoredRecord, key: PrivateKey, key_id: str, superseded: Callable[[Note], object]) -> Note:
         name, record = stored.name, stored.record
@@ -136,7 +124,7 @@ class Lifecycle:
         waiting = self.placement.staged(stored, note)
         if waiting and (waiting.key_id, waiting.spki_sha256) == (key_id, key.spki_sha256):
             return waiting
-        cas = self._check_stage(stored)
+        cas = self._check_stage(stored, key)
         who = self.store.vault.whoami()
         place = self.placement.put(name, key, key_id, custody=record.custody, cas=cas, stored=stored)
         new = Note(place.private_version, key_id, key.spki_sha256, iso(self.clock()), who, place.transit_version)
@@ -201,7 +189,7 @@ class Lifecycle:
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
             return Change(stored, changed=False)
-        stored = self._stageable(name, key, key_id)
+        _refuse_current(stored, key, key_id)
         note = self._stage(stored, key, key_id, superseded)
         try:
             return self._promote(stored, note)
@@ -338,6 +326,21 @@ def _still_kept(current: Record, place: Place) -> Place:
     """The place of an older version without the copies that a finished move has removed since."""
     kept = current.private_version is not None
     return place._replace(transit_key=current.transit_key, private_version=place.private_version if kept else None)
+
+
+def _refuse_current(stored: StoredRecord, key: PrivateKey, key_id: str) -> None:
+    """Refuse to stage the current key, or another one under its key ID."""
+    if stored.record.spki_sha256 == key.spki_sha256:
+        if stored.record.identity.key_id != key_id:
+            raise _other_ids(stored)
+        raise PrivateKeyError(
+            f'this is the current key of "{stored.name}" already, nothing was staged', hint="stage the new .p8 file"
+        )
+    if stored.record.identity.key_id == key_id:
+        raise PrivateKeyError(
+            f'key ID "{key_id}" is that of the current key of "{stored.name}", but the key differs',
+            hint="a new key has a new key ID: name it with --key-id",
+        )
 
 
 def _other_ids(stored: StoredRecord) -> ConflictError:

@@ -10,11 +10,11 @@ from typing import Final
 
 from vault_asc import acl
 from vault_asc.custody import private_key_of
-from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, TokenRequestError
+from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, PrivateKeyError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Change, Lifecycle
 from vault_asc.names import Custody
-from vault_asc.placement import Place, same_key
+from vault_asc.placement import Place
 from vault_asc.record import Note, Record, StoredRecord
 from vault_asc.store import Store
 from vault_asc.vault import NO_METADATA, InvalidTokenError, MissingVersionError
@@ -63,7 +63,7 @@ class Moving:
                 hint=f"finish that first: vault-asc key move {name} --finish --remove-copy",
             )
         if key is not None:
-            same_key(stored, key)
+            _require_current(stored, key)
         if not granted:
             self._require_grants(stored, custody)
         place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
@@ -101,7 +101,7 @@ class Moving:
             remove_copy: also remove what lies there, for good.
             trusted: policies that may go on granting it, such as that of those who administer Vault.
         """
-        stored = self.store.read(name)
+        stored = last = self.store.read(name)
         record = stored.record
         old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
         grant = self._grant(stored, old)
@@ -120,13 +120,12 @@ class Moving:
                 " or name those that may keep it with --trust POLICY",
             )
         if remove_copy:
-            stored = self._remove_copy(stored, old)
+            last = self._remove_copy(stored, old)
         elif record.moved_from is old and self._let_go(record, old) and self._lies_in(name, old):
             raise TokenRequestError(
                 f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
                 hint=f"vault-asc key move {name} --finish --remove-copy",
             )
-        last = stored
         if last.record.moved_from is not None:
             last = self.keeper.replace(last, last.record._replace(moved_from=None)).stored
         return Change(last, changed=last.record != record, before=stored)
@@ -219,6 +218,15 @@ class Moving:
                 f"{exc.message}, so who may mint cannot be seen; nothing was changed",
                 hint=exc.hint,
             ) from exc
+
+
+def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
+    """Refuse a key that is not the current one."""
+    if key.spki_sha256 != stored.record.spki_sha256:
+        raise PrivateKeyError(
+            f'this is not the current key of "{stored.name}" (SHA256:{stored.record.spki_sha256}), nothing was changed',
+            hint=f"give the .p8 of key ID {stored.record.identity.key_id}; a new key is for: vault-asc key rotate",
+        )
 
 
 def _ways(grant: Grant, custody: Custody) -> list[Grant]:

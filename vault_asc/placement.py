@@ -7,7 +7,7 @@ repeat: Transit is searched for the public key before anything is imported, and 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from vault_asc.errors import ConflictError, PrivateKeyError, VaultError
+from vault_asc.errors import ConflictError, VaultError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.key.public_key import PublicKey, public_key
 from vault_asc.key.wrapping import wrapped
@@ -69,8 +69,8 @@ class Placement:
         """
         where = self.store.layout.transit(name)
         before = self._transit_key(where)
-        if stored is None or stored.record.transit_key is None:
-            _refuse_others(where, before, key)
+        if _is_new_there(stored):
+            _refuse_others(name, where, before, key)
         above = _counting_from(before, (stored.record.transit_version or 0) if stored else 0)
         found = _in_transit(where, before, key.spki_sha256, above=above)
         if found is not None:
@@ -169,13 +169,29 @@ class Placement:
 
     # -- checks before a write -----------------------------------------------------------------------------------
 
-    def check(self, name: str, *, custody: Custody, escrow: bool, stored: StoredRecord | None = None) -> int | None:
+    def check(
+        self,
+        name: str,
+        *,
+        custody: Custody,
+        escrow: bool,
+        stored: StoredRecord | None = None,
+        key: PrivateKey | None = None,
+    ) -> int | None:
         """Refuse what would be lost or not work; the private version to build on, None when none is to be written.
 
-        `stored` is the record whose current version must not be pruned.
+        Args:
+            name: the key's name.
+            custody: where a version is to go.
+            escrow: in custody transit, whether a private part goes to KV too.
+            stored: the record whose current version must not be pruned, None for a new key.
+            key: what is to be put there, None as long as it is still wrapped.
         """
         if custody is Custody.TRANSIT:
-            self._transit_key(self.store.layout.transit(name))
+            where = self.store.layout.transit(name)
+            there = self._transit_key(where)
+            if key is not None and _is_new_there(stored):
+                _refuse_others(name, where, there, key)
             if not escrow:
                 if stored is None:
                     self._refuse_left_copy(name)
@@ -238,14 +254,18 @@ def _counting_from(key: TransitKey | None, above: int) -> int:
     return max(above if above in key.public_keys else 0, key.retired_below - 1)
 
 
-def _refuse_others(where: str, there: TransitKey | None, key: PrivateKey) -> None:
+def _is_new_there(stored: StoredRecord | None) -> bool:
+    """Whether no record points to a key in Transit yet."""
+    return stored is None or stored.record.transit_key is None
+
+
+def _refuse_others(name: str, where: str, there: TransitKey | None, key: PrivateKey) -> None:
     """Refuse to share a key in Transit: whoever may sign with it may sign with each of its versions."""
-    others = [n for n, text in (there.public_keys if there else {}).items() if not _is(text, key.spki_sha256)]
-    if others:
+    if there is not None and not all(_is(text, key.spki_sha256) for text in there.public_keys.values()):
         raise ConflictError(
             f'"{where}" is in Transit already with another key, and this record does not point to it; nothing was imported',
             hint="another store uses this Transit mount (then set store.transit_mount), somebody is importing it now, or a"
-            " command was interrupted: vault-asc key destroy NAME --leftover removes it",
+            f" command was interrupted: vault-asc key destroy {name} --leftover removes it",
         )
 
 
@@ -270,13 +290,3 @@ def _public_key(text: str) -> PublicKey | None:
         return public_key(text)
     except ValueError:
         return None
-
-
-def same_key(stored: StoredRecord, key: PrivateKey) -> PrivateKey:
-    """The key, provided that it is the current one."""
-    if key.spki_sha256 != stored.record.spki_sha256:
-        raise PrivateKeyError(
-            f'this is not the current key of "{stored.name}" (SHA256:{stored.record.spki_sha256}), nothing was changed',
-            hint=f"give the .p8 of key ID {stored.record.identity.key_id}; a new key is for: vault-asc key rotate",
-        )
-    return key

@@ -77,10 +77,10 @@ def old_key_hint(change: "Change", now: float) -> None:
     click.echo(
         f"  revoke it at Apple after that, provided that `vault-asc status` shows {new.identity.key_id} on every host"
     )
-    if new.state is State.DISABLED:
-        click.echo(f"  the key is still disabled: vault-asc key enable {name}")
     if new.custody is Custody.TRANSIT:
         click.echo(f"  then let its version sign no more: vault-asc key retire {name}")
+    if new.state is State.DISABLED:
+        click.echo(f"  the key is still disabled: vault-asc key enable {name}")
 
 
 def public(name: str, stored: "StoredRecord | VaultError") -> dict[str, object]:

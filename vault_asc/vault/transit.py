@@ -29,7 +29,6 @@ class TransitKey(NamedTuple):
         exportable: whether its private half can be read back, or could be at some time.
         imported: whether it came from outside, so that Transit has not made it.
         retired_below: older versions than this sign no more; 0 when none is retired.
-        deletable: whether it may be deleted as it is.
         public_keys: PEM of the public half of each version; empty for a kind that has none.
     """
 
@@ -37,7 +36,6 @@ class TransitKey(NamedTuple):
     exportable: bool
     imported: bool
     retired_below: int
-    deletable: bool
     public_keys: Mapping[int, str]
 
     def problem(self) -> str | None:
@@ -70,7 +68,6 @@ class Transit:
                 bool(data["exportable"] or data["allow_plaintext_backup"]),
                 bool(data.get("imported_key")),
                 int(data["min_encryption_version"]),
-                bool(data["deletion_allowed"]),
                 {
                     int(number): str(facts["public_key"])
                     for number, facts in (data.get("keys") or {}).items()
