@@ -3,7 +3,6 @@
 import json
 import time
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ import pytest
 from tests import keys
 from tests.cli.conftest import User, check_failure
 from tests.conftest import NO_RIGHTS, Root, TokenWith
-from tests.integration.audited import Audited, Job, audited, jose, message, minter, token_of
+from tests.integration.audited import Audited, Job, jose, message, minter, scene, token_of
 from tests.support import new_key, team
-from tests.vaults import VaultUnderTest, wait_for_kv
+from tests.vaults import wait_for_kv
 from vault_asc import tokens
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lab.bao import call
@@ -21,13 +20,7 @@ from vault_asc.names import Custody
 from vault_asc.secret import Secret
 from vault_asc.tokens import Token, TokenRequest
 
-
-@pytest.fixture
-def scene(vault: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
-    if vault.audit_device is None:
-        pytest.skip("needs a server whose audit log can be read here")
-    with audited(vault, root, kv_mount) as scene:
-        yield scene
+__all__ = ["scene"]  # a fixture
 
 
 @pytest.fixture

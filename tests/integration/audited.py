@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import jwt
+import pytest
 
-from tests.conftest import Root
+from tests.conftest import Root, TokenWith
 from tests.support import PREFIX, connected, key_id, new_key, team
 from tests.vaults import VaultUnderTest
 from vault_asc import policy, tokens
@@ -104,6 +105,27 @@ def audited(server: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audit
         for name in root("LIST", "sys/policies/acl")["data"]["keys"]:
             if name.startswith(approle):
                 root("DELETE", f"sys/policies/acl/{name}")
+
+
+@pytest.fixture
+def scene(vault: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
+    if vault.audit_device is None:
+        pytest.skip("needs a server whose audit log can be read here")
+    with audited(vault, root, kv_mount) as scene:
+        yield scene
+
+
+@pytest.fixture
+def auditor(scene: Audited, token_with: TokenWith) -> Secret:
+    return token_with(scene.policy("auditor"))
+
+
+@pytest.fixture
+def key(scene: Audited) -> PrivateKey:
+    """In Transit, as `prod`."""
+    key = new_key()
+    scene.import_key("prod", key, KID, Custody.TRANSIT)
+    return key
 
 
 def minter(scene: Audited, host: str, name: str = "prod") -> Job:

@@ -3,16 +3,27 @@
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.conftest import Root, TokenWith
-from tests.integration.audited import KID, Audited, Job, audited, hosts, jose, message, minter, token_of
+from tests.conftest import TokenWith
+from tests.integration.audited import (
+    KID,
+    Audited,
+    Job,
+    auditor,
+    hosts,
+    jose,
+    key,
+    message,
+    minter,
+    scene,
+    token_of,
+)
 from tests.support import key_id, new_key, team
-from tests.vaults import VaultUnderTest
 from vault_asc import http, tokens
 from vault_asc.audit import Signer, Similar, Trace, presigned, reasons, verdict
 from vault_asc.errors import NotFoundError
@@ -22,6 +33,8 @@ from vault_asc.names import Custody
 from vault_asc.secret import Secret
 from vault_asc.tokens import Token, TokenRequest
 
+__all__ = ["auditor", "key", "scene"]  # fixtures
+
 UNWRAP = "sys/wrapping/unwrap"
 PLAIN: Mapping[str, str] = {}
 WRAPPED = {"X-Vault-Wrap-TTL": "60"}
@@ -29,27 +42,6 @@ AS_JWT = {**WRAPPED, "X-Vault-Wrap-Format": "jwt"}
 MAY_UNWRAP = (
     f'path "{UNWRAP}" {{ capabilities = ["update"] }}\npath "sys/wrapping/rewrap" {{ capabilities = ["update"] }}'
 )
-
-
-@pytest.fixture
-def scene(vault: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
-    if vault.audit_device is None:
-        pytest.skip("needs a server whose audit log can be read here")
-    with audited(vault, root, kv_mount) as scene:
-        yield scene
-
-
-@pytest.fixture
-def auditor(scene: Audited, token_with: TokenWith) -> Secret:
-    return token_with(scene.policy("auditor"))
-
-
-@pytest.fixture
-def key(scene: Audited) -> PrivateKey:
-    """In Transit, as `prod`."""
-    key = new_key()
-    scene.import_key("prod", key, KID, Custody.TRANSIT)
-    return key
 
 
 @dataclass(frozen=True)

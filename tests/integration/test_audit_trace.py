@@ -13,8 +13,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
-from tests.conftest import Root, TokenWith
-from tests.integration.audited import KID, Audited, Job, audited, hosts, jose, message, minter, token_of
+from tests.conftest import TokenWith
+from tests.integration.audited import (
+    KID,
+    Audited,
+    Job,
+    audited,
+    auditor,
+    hosts,
+    jose,
+    key,
+    message,
+    minter,
+    scene,
+    token_of,
+)
 from tests.support import key_id, new_key, team
 from tests.vaults import VaultUnderTest
 from vault_asc import http, tokens
@@ -31,28 +44,9 @@ from vault_asc.store import Layout, Store
 from vault_asc.tokens import Token, TokenRequest
 from vault_asc.vault import Auditing, Vault
 
+__all__ = ["auditor", "key", "scene"]  # fixtures
+
 ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-
-@pytest.fixture
-def scene(vault: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
-    if vault.audit_device is None:
-        pytest.skip("needs a server whose audit log can be read here")
-    with audited(vault, root, kv_mount) as scene:
-        yield scene
-
-
-@pytest.fixture
-def auditor(scene: Audited, token_with: TokenWith) -> Secret:
-    return token_with(scene.policy("auditor"))
-
-
-@pytest.fixture
-def key(scene: Audited) -> PrivateKey:
-    """In Transit, as `prod`."""
-    key = new_key()
-    scene.import_key("prod", key, KID, Custody.TRANSIT)
-    return key
 
 
 def signs_freely(scene: Audited, host: str) -> Job:
