@@ -3,6 +3,7 @@
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
@@ -10,7 +11,7 @@ from tests import keys
 from tests.engine.storages import DictStorage
 from vault_asc.engine.backend import Backend
 from vault_asc.engine.mount import Memory
-from vault_asc.engine.request import Operation, Request, Response
+from vault_asc.engine.request import Operation, Request, RequestError, Response
 
 NOW = 1_772_366_400.75
 SCOPE = ["GET /v1/apps", "GET /v1/users?limit=1,2"]
@@ -33,15 +34,17 @@ class Mounted:
 
     Attributes:
         now: its time in Unix seconds.
+        caller: who asks, by the token's display name.
     """
 
     def __init__(self, storage: DictStorage | None = None, memory: Memory | None = None) -> None:
         self.storage = storage or DictStorage()
         self.now = NOW
+        self.caller = "userpass-ada"
         self.backend = Backend(clock=lambda: self.now, build={"commit": "abc"}, memory=memory)
 
     def request(self, operation: Operation, path: str, data: Mapping[str, Any] | None = None) -> Request:
-        return Request(operation, path, data or {}, self.storage)
+        return Request(operation, path, data or {}, self.storage, display_name=self.caller)
 
     async def do(self, operation: Operation, path: str, data: Mapping[str, Any] | None = None) -> Response | None:
         request = self.request(operation, path, data)
@@ -77,6 +80,16 @@ def facts(response: Response | None) -> dict[str, Any]:
     assert response is not None, "404"
     assert response.data is not None
     return dict(response.data)
+
+
+def refused(mounted: Mounted, operation: Operation, path: str, **data: Any) -> RequestError:
+    """The refusal of a request, which has changed nothing."""
+    before = dict(mounted.storage.values)
+    with pytest.raises(RequestError) as caught:
+        mounted.ask(operation, path, data)
+    assert mounted.storage.values == before
+    assert caught.value.message.isprintable()
+    return caught.value
 
 
 def p8(pem: bytes | None = None) -> str:

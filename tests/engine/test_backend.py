@@ -6,13 +6,12 @@ import pytest
 
 from tests import keys
 from tests.bad_keys import BAD
-from tests.engine.mounted import NOW, SCOPE, Mounted, done, facts, p8, team_key, verified, with_role
+from tests.engine.mounted import NOW, SCOPE, Mounted, done, facts, p8, refused, team_key, verified, with_role
 from vault_asc import __version__
 from vault_asc.engine.request import (
     MissingError,
     Operation,
     Request,
-    RequestError,
     UnsupportedOperationError,
     UnsupportedPathError,
 )
@@ -22,15 +21,6 @@ from vault_asc.key.private_key import parse_private_key
 from vault_asc.secret import MASK
 
 OTHER_SCOPE = "GET /v1/builds"
-
-
-def refused(mounted: Mounted, operation: Operation, path: str, **data: Any) -> RequestError:
-    before = dict(mounted.storage.values)
-    with pytest.raises(RequestError) as caught:
-        mounted.ask(operation, path, data)
-    assert mounted.storage.values == before
-    assert caught.value.message.isprintable()
-    return caught.value
 
 
 # -- tokens
@@ -51,6 +41,7 @@ def test_a_token_verifies_and_has_exactly_the_claims_of_its_role() -> None:
     assert answer == {
         "token": answer["token"],
         "key_id": keys.KEY_ID,
+        "key_version": 1,
         "expires_at": claims["exp"],
         "scope": SCOPE,
         "header": f"Authorization: Bearer {answer['token']}",
@@ -192,7 +183,10 @@ def test_a_key_is_read_by_its_public_facts_alone() -> None:
         "spki_sha256": key.spki_sha256,
         "public_key": key.public_key_pem(),
         "imported_at": "2026-03-01T12:00:00Z",
+        "imported_by": "userpass-ada",
+        "enabled": True,
         "previous": None,
+        "staged": None,
     }
     assert written == {**read, "changed": True}
 
@@ -202,8 +196,9 @@ def test_keys_are_seal_wrapped_and_nothing_else_is() -> None:
     mounted.write("config", lifetime=900)
     mounted.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
     assert "key/prod" in mounted.storage.sealed
-    mounted.write("keys/prod/rollback")
-    assert mounted.storage.sealed == {"key/prod"} == {k for k in mounted.storage.values if k.startswith("key/")}
+    for step in ("rollback", "promote", "retire"):
+        mounted.write(f"keys/prod/{step}")
+        assert mounted.storage.sealed == {"key/prod"} == {k for k in mounted.storage.values if k.startswith("key/")}
     assert mounted.backend.special_paths() == (("key/",), (), ())
 
 
@@ -289,7 +284,7 @@ def test_a_new_key_is_a_new_version_and_the_previous_one_is_kept() -> None:
     mounted.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
     second = mounted.read("keys/prod")
     assert (second["version"], second["key_id"], second["issuer_id"]) == (2, keys.OTHER_KEY_ID, keys.ISSUER_ID)
-    assert second["previous"] == {k: v for k, v in first.items() if k != "previous"}
+    assert second["previous"] == {k: v for k, v in first.items() if k not in {"enabled", "previous", "staged"}}
     answer = mounted.read("token/sales")
     assert answer["key_id"] == keys.OTHER_KEY_ID
     verified(answer, second["public_key"])
@@ -312,34 +307,6 @@ def test_a_mistyped_id_is_corrected_without_the_key() -> None:
     assert mounted.read("keys/prod")["key_type"] == "individual"
     mounted.write("keys/prod", issuer_id=keys.ISSUER_ID)
     assert mounted.read("keys/prod")["key_type"] == "team"
-
-
-def test_a_rollback_goes_back_once_and_forward_only_by_number() -> None:
-    mounted = with_role()
-    mounted.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
-    new = mounted.read("keys/prod")
-    back = mounted.write("keys/prod/rollback")
-    assert (back["changed"], back["version"], back["previous"]["version"]) == (True, 1, 2)
-    verified(mounted.read("token/sales"), new["previous"]["public_key"])
-    for again in ({}, {"version": 1}, {"version": "1"}):
-        assert mounted.write("keys/prod/rollback", **again) == {**back, "changed": False}
-    assert mounted.write("keys/prod/rollback", version=2)["version"] == 2
-    verified(mounted.read("token/sales"), new["public_key"])
-    assert "kept are 2 (current) and 1" in str(refused(mounted, Operation.UPDATE, "keys/prod/rollback", version=3).hint)
-
-
-def test_numbers_of_versions_are_never_used_twice() -> None:
-    mounted = with_role()
-    mounted.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
-    mounted.write("keys/prod/rollback")
-    answer = mounted.write("keys/prod", private_key=p8(), key_id="K000000003")
-    assert (answer["version"], answer["previous"]["version"]) == (3, 1)
-
-
-def test_there_is_nothing_to_roll_back_to() -> None:
-    mounted = with_role()
-    assert "no previous version" in refused(mounted, Operation.UPDATE, "keys/prod/rollback").message
-    assert refused(mounted, Operation.UPDATE, "keys/other/rollback").status == 404
 
 
 def test_a_key_in_use_is_not_deleted() -> None:
@@ -507,8 +474,13 @@ def test_what_exists() -> None:
 
     assert exists("keys/prod") is exists("roles/sales") is True
     assert exists("keys/other") is exists("roles/other") is False
-    for always in ("config", "token/sales", "token/other", "keys/prod/rollback", "keys/other/rollback"):
+    for always in ("config", "token/sales", "token/other"):
         assert exists(always) is True
+    for change in ("promote", "rollback", "retire"):
+        assert exists(f"keys/prod/{change}") is exists(f"keys/other/{change}") is True
+    # Whoever may only create makes new keys, and neither replaces one nor puts another beside it.
+    assert exists("keys/prod/stage") is True
+    assert exists("keys/other/stage") is False
     for never in ("info", "keys", "keys/", "roles/", "nowhere", "", "keys/prod/x"):
         assert exists(never) is None
     mounted.storage.reads = 0
@@ -528,8 +500,12 @@ def test_what_exists() -> None:
         "keys/prod/",
         "keys/prod/rollback/",
         "keys/prod/rollback/x",
+        "keys/prod/stage/",
+        "keys/prod/promote/2",
+        "roles/sales/stage",
         "keys/prod/other",
         "keys//rollback",
+        "keys//stage",
         "keys//",
         "roles/sales/",
         "roles/sales/rollback",
@@ -553,9 +529,10 @@ def test_paths_that_do_not_exist(path: str) -> None:
     "name", ["Prod", "-a", "a.b", "ä", "a\0b", "a\n", "keys ", "..", "x" * 64, "x" * 10_000, "\ud800"]
 )
 def test_names_that_are_not_allowed(name: str) -> None:
-    for path in (f"keys/{name}", f"roles/{name}", f"token/{name}", f"keys/{name}/rollback"):
+    changes = [f"keys/{name}/{change}" for change in ("stage", "promote", "rollback", "retire")]
+    for path in (f"keys/{name}", f"roles/{name}", f"token/{name}", *changes):
         for operation in (Operation.READ, Operation.UPDATE):
-            if path.endswith("rollback") and operation is Operation.READ:
+            if path in changes and operation is Operation.READ:
                 continue
             error = refused(with_role(), operation, path)
             assert "is not allowed" in error.message
@@ -579,6 +556,10 @@ def test_names_that_are_not_allowed(name: str) -> None:
         (Operation.DELETE, "info"),
         (Operation.UPDATE, "info"),
         (Operation.READ, "keys/prod/rollback"),
+        (Operation.READ, "keys/prod/stage"),
+        (Operation.DELETE, "keys/prod/stage"),
+        (Operation.LIST, "keys/prod/promote"),
+        (Operation.PATCH, "keys/prod/retire"),
     ],
 )
 def test_operations_that_a_path_has_not(operation: Operation, path: str) -> None:

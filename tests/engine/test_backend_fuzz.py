@@ -15,6 +15,7 @@ from tests.engine.mounted import Mounted, team_key, with_role
 from vault_asc.engine.backend import PATHS
 from vault_asc.engine.fields import Kind
 from vault_asc.engine.request import BadEntryError, Operation, RequestError, Response
+from vault_asc.key.private_key import parse_private_key
 
 PLANTED: Final = keys.new_p8_pem().decode()
 BODY: Final = "".join(PLANTED.splitlines()[1:-1])
@@ -36,9 +37,13 @@ JUNK = st.recursive(
     max_leaves=8,
 )
 BODIES = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8) | st.sampled_from([PLANTED, BODY, "\0"]), JUNK)
-SEGMENTS = st.sampled_from(["keys", "roles", "token", "config", "info", "prod", "sales", "rollback", "", "..", "\0"])
+CHANGES: Final = ("promote", "rollback", "retire")
+SEGMENTS = st.sampled_from(
+    ["keys", "roles", "token", "config", "info", "prod", "sales", "stage", "", "..", "\0", *CHANGES]
+)
+ON_KEY: Final = ("keys/prod", "keys/prod/stage", *(f"keys/prod/{change}" for change in CHANGES))
 ROUTES = st.lists(SEGMENTS | st.text(max_size=6), max_size=4).map("/".join) | st.sampled_from(
-    ["keys/prod", "keys/new", "keys/prod/rollback", "roles/sales", "roles/new", "token/sales", "config", "x" * 100_000]
+    [*ON_KEY, "keys/new", "keys/new/stage", "roles/sales", "roles/new", "token/sales", "config", "x" * 100_000]
 )
 
 
@@ -73,6 +78,11 @@ def public(response: Response | None) -> dict[str, Any]:
 @example(Operation.UPDATE, "config", {"lease_share": 10**5000})
 @example(Operation.UPDATE, "config", {"lifetime": float("nan")})
 @example(Operation.UPDATE, "keys/prod/rollback", {"version": 10**5000})
+@example(Operation.UPDATE, "keys/prod/retire", {"version": 10**5000})
+@example(Operation.UPDATE, "keys/prod/promote", {"fingerprint": BODY[:64]})
+@example(Operation.UPDATE, "keys/prod/promote", {"key_id": BODY[:64], "version": 10**5000})
+@example(Operation.UPDATE, "keys/prod/stage", {"private_key": PLANTED, "key_id": BODY[:40]})
+@example(Operation.READ, "token/sales", {"key_version": 10**5000})
 @example(Operation.UPDATE, "keys/new", {"private_key": PLANTED, "key_id": BODY, "issuer_id": PLANTED})
 @example(Operation.UPDATE, "keys/new", {"private_key": PLANTED, "key_id": keys.KEY_ID, "audience": BODY[:64]})
 @example(Operation.UPDATE, "roles/new", {"key": BODY})
@@ -91,7 +101,15 @@ def test_no_request_breaks_anything_or_repeats_a_key(operation: Operation, path:
         Mounted(mounted.storage).read("token/sales")
 
 
-WORLD: Final = with_role()
+def world() -> Mounted:
+    """Three versions of the key, so that every change of them has something to work on."""
+    mounted = with_role()
+    mounted.write("keys/prod", **team_key(key_id=keys.OTHER_KEY_ID))
+    mounted.write("keys/prod/stage", **team_key(key_id="K000000003"))
+    return mounted
+
+
+WORLD: Final = world()
 
 
 def fresh() -> Mounted:
@@ -102,7 +120,7 @@ def fresh() -> Mounted:
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_nesting_is_never_followed(field: str) -> None:
-    for path in ("keys/prod", "roles/sales", "config", "token/sales", "keys/prod/rollback"):
+    for path in (*ON_KEY, "roles/sales", "config", "token/sales"):
         for value in (DEEP, {"a": DEEP}):
             with pytest.raises(RequestError):
                 fresh().write(path, **{field: value})
@@ -116,7 +134,7 @@ def test_thousands_of_requests_to_one_mount() -> None:
     names = ["prod", "sales", "new", "Bad", ""]
     near: dict[str, list[Any]] = {
         "private_key": [pem.decode() for pem in pems] + [BODY, None, ""],
-        "key_id": [keys.KEY_ID, keys.OTHER_KEY_ID, "x", 5],
+        "key_id": [keys.KEY_ID, keys.OTHER_KEY_ID, "K000000003", "K000000004", "x", 5],
         "issuer_id": [keys.ISSUER_ID, "", "$X"],
         "individual": [True, False, "true", "x"],
         "enterprise": [True, "false"],
@@ -127,6 +145,8 @@ def test_thousands_of_requests_to_one_mount() -> None:
         "max_lifetime": [0, 100, 1200],
         "lease": [True, "false", 1],
         "version": [1, 2, "3", -1],
+        "key_version": [1, 2, "3", 0],
+        "fingerprint": ["SHA256:" + "0" * 64, BODY[:64], *(parse_private_key(pem).spki_sha256 for pem in pems)],
         "backdate": [10, 60, 300, 301],
         "lease_share": [0.1, "0.5", 0.9, 1],
     }
@@ -144,20 +164,21 @@ def test_thousands_of_requests_to_one_mount() -> None:
         tried.setdefault((operation, path.pattern), []).append(mounted.storage.writes > writes)
     # It was no fuzz of refusals alone: each kind of write has happened.
     written = {pattern for (_, pattern), changed in tried.items() if any(changed)}
-    assert written == {"keys/:name", "keys/:name/rollback", "roles/:name", "config"}
+    assert written == {"keys/:name", "roles/:name", "config"} | {
+        path.pattern for path in PATHS if path.pattern.startswith("keys/:name/")
+    }
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_key_in_the_wrong_field_is_not_repeated(field: str) -> None:
     for value in (PLANTED, BODY, BODY[:64], [PLANTED], [BODY], {PLANTED: BODY}):
         for path in (
+            *ON_KEY,
             "keys/new",
-            "keys/prod",
             "roles/new",
             "roles/sales",
             "config",
             "token/sales",
-            "keys/prod/rollback",
         ):
             data = {**(team_key() if path == "keys/new" else {}), field: value}
             answer = answered(fresh(), Operation.UPDATE, path, data)

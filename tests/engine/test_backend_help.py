@@ -51,11 +51,13 @@ def test_the_document() -> None:
     assert {*key} & {"get", "post", "delete"} == {"get", "post", "delete"}
     assert key["x-vault-createSupported"] is True
     assert key["parameters"][0]["name"] == "name"
-    fields = key["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    assert fields["private_key"]["x-vault-displayAttrs"] == {"sensitive": True}
-    assert [name for name, field in fields.items() if "x-vault-displayAttrs" in field] == ["private_key"]
+    for taking_a_key in (key, paths["/keys/{name}/stage"]):
+        fields = taking_a_key["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        assert fields["private_key"]["x-vault-displayAttrs"] == {"sensitive": True}
+        assert [name for name, field in fields.items() if "x-vault-displayAttrs" in field] == ["private_key"]
     assert paths["/roles/"]["get"]["parameters"][0]["schema"] == {"type": "string", "enum": ["true"]}
-    assert {*paths["/keys/{name}/rollback"]} & {"get", "post", "delete"} == {"post"}
+    for change in ("stage", "promote", "rollback", "retire"):
+        assert {*paths[f"/keys/{{name}}/{change}"]} & {"get", "post", "delete"} == {"post"}
     identifiers = [
         item[method]["operationId"] for item in paths.values() for method in ("get", "post", "delete") if method in item
     ]

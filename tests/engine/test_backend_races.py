@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests import keys
-from tests.engine.mounted import Mounted, facts, p8, verified, with_role
+from tests.engine.mounted import Mounted, facts, p8, team_key, verified, with_role
 from tests.engine.storages import DictStorage, SlowStorage
 from tests.support import key_id
-from vault_asc.engine.request import Operation, RequestError, Response
+from vault_asc.engine.request import MissingError, Operation, RequestError, Response
 from vault_asc.key.private_key import parse_private_key
 
 
@@ -142,6 +142,134 @@ class HeldStorage(DictStorage):
             self.read.set()
             await self.released.wait()
         return value
+
+
+@pytest.mark.parametrize("told", ["by the server", "by its own write"])
+def test_a_version_that_was_read_before_it_was_retired_is_not_remembered_after_it(told: str) -> None:
+    async def race() -> None:
+        earlier = with_role()
+        earlier.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
+        storage = HeldStorage(earlier.storage.values)
+        mounted = Mounted(storage)
+        reading = asyncio.create_task(mounted.do(Operation.READ, "token/sales", {"key_version": 1}))
+        await storage.read.wait()
+        if told == "by the server":
+            await update(Mounted(DictStorage(storage.values)), "keys/prod/retire")
+            mounted.backend.invalidate("key/prod")
+        else:
+            storage.held = "none"
+            await update(mounted, "keys/prod/retire")
+        storage.released.set()
+        assert facts(await reading)["key_id"] == keys.KEY_ID
+        with pytest.raises(MissingError, match="is not kept"):
+            await mounted.do(Operation.READ, "token/sales", {"key_version": 1})
+        assert facts(await mounted.do(Operation.READ, "token/sales"))["key_id"] == keys.OTHER_KEY_ID
+
+    asyncio.run(race())
+
+
+def test_stage_and_promote_at_once_happen_in_one_of_the_two_orders() -> None:
+    async def race(head_start: int) -> bool:
+        mounted = slow()
+        calls = [
+            lambda: update(mounted, "keys/prod/stage", private_key=p8(), key_id=key_id(2)),
+            lambda: update(mounted, "keys/prod/promote"),
+        ]
+        first = asyncio.create_task(calls[head_start < 0]())
+        for _ in range(abs(head_start)):
+            await asyncio.sleep(0)
+        second = asyncio.create_task(calls[head_start >= 0]())
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        found = results[::-1] if head_start < 0 else results
+        promoted = not isinstance(found[1], RequestError)
+        assert isinstance(found[0], Response), found
+        read = facts(await mounted.do(Operation.READ, "keys/prod"))
+        assert (read["version"], read["staged"] is None) == ((2, True) if promoted else (1, False))
+        assert facts(await mounted.do(Operation.READ, "token/sales"))["key_version"] == read["version"]
+        return promoted
+
+    assert {asyncio.run(race(head_start)) for head_start in range(-12, 12)} == {True, False}
+
+
+def test_the_same_promotion_several_times_at_once_is_one() -> None:
+    async def race() -> None:
+        mounted = slow()
+        await update(mounted, "keys/prod/stage", private_key=p8(), key_id=key_id(2))
+        answers = [
+            facts(a) for a in await asyncio.gather(*(update(mounted, "keys/prod/promote", version=2) for _ in "12345"))
+        ]
+        assert sorted(answer["changed"] for answer in answers) == [False] * 4 + [True]
+        assert {(answer["version"], answer["previous"]["version"]) for answer in answers} == {(2, 1)}
+
+    asyncio.run(race())
+
+
+def test_two_who_make_the_same_new_key_at_once_do_not_replace_each_other() -> None:
+    """Both were asked for the right to create alone."""
+
+    async def race() -> None:
+        mounted = Mounted(SlowStorage())
+        results = await asyncio.gather(
+            *(update(mounted, "keys/new", **team_key(key_id=key_id(n))) for n in range(5)), return_exceptions=True
+        )
+        assert sum(isinstance(result, RequestError) for result in results) == 4
+        read = facts(await mounted.do(Operation.READ, "keys/new"))
+        assert (read["version"], read["previous"]) == (1, None)
+
+    asyncio.run(race())
+
+
+def test_tokens_of_a_pinned_version_while_the_key_is_rotated_and_the_old_one_retired() -> None:
+    """A client that follows the order of a rotation is never refused; the others get 404 and never another version."""
+    pinned = [1]
+
+    async def pin(mounted: Mounted, public: dict[int, str], going: list[None], served: list[int]) -> None:
+        while going:
+            version = pinned[0]
+            answer = facts(await mounted.do(Operation.READ, "token/sales", {"key_version": version}))
+            assert answer["key_version"] == version
+            verified(answer, public[version])
+            served.append(version)
+            await asyncio.sleep(0)
+
+    async def guess(mounted: Mounted, public: dict[int, str], going: list[None], refusals: list[str]) -> None:
+        pick = random.Random(3)
+        while going:
+            await asyncio.sleep(0)
+            version = pick.randint(max(1, max(public) - 2), max(public) + 1)
+            try:
+                answer = facts(await mounted.do(Operation.READ, "token/sales", {"key_version": version}))
+            except MissingError as error:
+                refusals.append(error.message)
+                continue
+            assert answer["key_version"] == version
+            verified(answer, public[version])
+
+    async def race() -> None:
+        mounted = slow()
+        public = {1: facts(await mounted.do(Operation.READ, "keys/prod"))["public_key"]}
+        going, served, refusals = [None], list[int](), list[str]()
+        readers = [asyncio.create_task(pin(mounted, public, going, served)) for _ in range(3)]
+        readers.append(asyncio.create_task(guess(mounted, public, going, refusals)))
+        for number in range(2, 16):
+            pem = p8()
+            public[number] = parse_private_key(pem.encode()).public_key_pem()
+            await update(mounted, "keys/prod/stage", private_key=pem, key_id=key_id(number))
+            await update(mounted, "keys/prod/promote", version=number)
+            await rest()
+            pinned[0] = number
+            await rest()  # as long as a reader may still hold the pin before
+            await update(mounted, "keys/prod/retire", version=number)
+        going.clear()
+        await asyncio.gather(*readers)
+        assert len(set(served)) > 10
+        assert {message.partition("is ")[2] for message in refusals} == {"not kept", "staged, not current"}
+
+    async def rest() -> None:
+        for _ in range(12):
+            await asyncio.sleep(0)
+
+    asyncio.run(race())
 
 
 @pytest.mark.parametrize("told", ["by the server", "by its own write"])

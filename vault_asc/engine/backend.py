@@ -10,7 +10,7 @@ from vault_asc.engine.entries import KEYS
 from vault_asc.engine.fields import checked_name, shown
 from vault_asc.engine.mount import Memory, Mount
 from vault_asc.engine.path import NAME, Path
-from vault_asc.engine.paths import config, info, keys, minting, roles
+from vault_asc.engine.paths import config, info, keys, minting, roles, switch, versions
 from vault_asc.engine.request import (
     Operation,
     Request,
@@ -22,7 +22,21 @@ from vault_asc.engine.request import (
 )
 from vault_asc.errors import ConfigError, PrivateKeyError, TokenRequestError
 
-PATHS: Final = (minting.PATH, roles.LIST, roles.PATH, keys.LIST, keys.PATH, keys.ROLLBACK, config.PATH, info.PATH)
+PATHS: Final = (
+    minting.PATH,
+    roles.LIST,
+    roles.PATH,
+    keys.LIST,
+    keys.PATH,
+    versions.STAGE,
+    versions.PROMOTE,
+    versions.ROLLBACK,
+    versions.RETIRE,
+    switch.DISABLE,
+    switch.ENABLE,
+    config.PATH,
+    info.PATH,
+)
 """All that the engine answers, in the order of its help."""
 
 _ROUTES: Final = {tuple(path.pattern.split("/")): path for path in PATHS} | {

@@ -1,6 +1,6 @@
 """What lies in a mount's storage: keys, roles and the configuration as values, and as JSON with a format number. Pure.
 
-A key with its previous version is one entry, and so is a role: a crash leaves the old entry or the new one.
+A key with all its versions is one entry, and so is a role: a crash leaves the old entry or the new one.
 """
 
 import json
@@ -29,6 +29,7 @@ class KeyVersion(NamedTuple):
         spki_sha256: its fingerprint.
         public_key: the public half as PEM.
         imported_at: ISO 8601 in UTC.
+        imported_by: who wrote it, by the display name of the token.
     """
 
     number: int
@@ -37,14 +38,32 @@ class KeyVersion(NamedTuple):
     spki_sha256: str
     public_key: str
     imported_at: str
+    imported_by: str
 
 
 class KeyEntry(NamedTuple):
-    """A key: the version that signs, the one that a rollback goes to, and the highest number given out."""
+    """A key with the versions that are kept of it, at most three.
+
+    Attributes:
+        current: the one that signs.
+        previous: the one that a rollback goes to; its number is below the current one's.
+        staged: the one that a promotion makes current; its number is above the current one's.
+        latest: the highest number given out.
+        rolled_back: whether the staged version was current until a rollback, which is then done already.
+        enabled: whether it signs at all.
+    """
 
     current: KeyVersion
     previous: KeyVersion | None
+    staged: KeyVersion | None
     latest: int
+    rolled_back: bool = False
+    enabled: bool = True
+
+    @property
+    def versions(self) -> tuple[KeyVersion, ...]:
+        """All that are kept, the oldest first."""
+        return tuple(version for version in (self.previous, self.current, self.staged) if version is not None)
 
 
 class Role(NamedTuple):
@@ -83,20 +102,27 @@ class Config(NamedTuple):
 
 def dump_key(entry: KeyEntry) -> bytes:
     """The only place where a private key is written; the entry is seal-wrapped."""
-    previous = None if entry.previous is None else _version(entry.previous)
-    return _dumped({"current": _version(entry.current), "previous": previous, "latest": entry.latest})
+    versions = {name: None if version is None else _version(version) for name, version in _by_name(entry)}
+    return _dumped(
+        {**versions, "latest": entry.latest, "rolled_back": entry.rolled_back, "enabled": entry.enabled},
+    )
 
 
 def load_key(value: bytes, name: str) -> KeyEntry:
     """From storage; `BadEntryError` when it is no entry of ours."""
 
     def read(entry: Mapping[str, Any]) -> KeyEntry:
-        previous = entry["previous"]
-        return KeyEntry(
+        previous, staged = entry["previous"], entry["staged"]
+        found = KeyEntry(
             _loaded_version(entry["current"]),
             None if previous is None else _loaded_version(previous),
+            None if staged is None else _loaded_version(staged),
             _typed(entry, "latest", int),
+            _typed(entry, "rolled_back", bool),
+            _typed(entry, "enabled", bool),
         )
+        _check_numbers(found)
+        return found
 
     return _loaded(value, f'key "{name}"', read)
 
@@ -139,6 +165,17 @@ def load_config(value: bytes) -> Config:
     return _loaded(value, "the configuration", read)
 
 
+def _by_name(entry: KeyEntry) -> tuple[tuple[str, KeyVersion | None], ...]:
+    return ("current", entry.current), ("previous", entry.previous), ("staged", entry.staged)
+
+
+def _check_numbers(entry: KeyEntry) -> None:
+    """Refuse versions that are not in the order that everything else relies on."""
+    numbers = [0, *(version.number for version in entry.versions)]
+    if numbers != sorted(set(numbers)) or numbers[-1] > entry.latest:
+        raise ValueError("the numbers of its versions")
+
+
 def _version(version: KeyVersion) -> dict[str, Any]:
     identity = version.identity
     return {
@@ -151,6 +188,7 @@ def _version(version: KeyVersion) -> dict[str, Any]:
         "spki_sha256": version.spki_sha256,
         "public_key": version.public_key,
         "imported_at": version.imported_at,
+        "imported_by": version.imported_by,
     }
 
 
@@ -164,6 +202,7 @@ def _loaded_version(entry: Mapping[str, Any]) -> KeyVersion:
         _typed(entry, "spki_sha256", str),
         _typed(entry, "public_key", str),
         _typed(entry, "imported_at", str),
+        _typed(entry, "imported_by", str),
     )
 
 

@@ -7,24 +7,44 @@ from weakref import WeakValueDictionary
 
 from vault_asc.clock import Clock
 from vault_asc.engine.cache import Cache
-from vault_asc.engine.entries import CONFIG, KEYS, ROLES, Config, Role, load_config, load_key, load_role
-from vault_asc.engine.request import BadEntryError
+from vault_asc.engine.entries import (
+    CONFIG,
+    KEYS,
+    ROLES,
+    Config,
+    KeyEntry,
+    KeyVersion,
+    Role,
+    load_config,
+    load_key,
+    load_role,
+)
+from vault_asc.engine.request import BadEntryError, MissingError
 from vault_asc.engine.storage import Storage
 from vault_asc.errors import PrivateKeyError
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey, stored_private_key
 
 ENTRIES_MAX: Final = 8192
-"""Entries that one process remembers; a key takes about 3 KiB, a role 1 KiB."""
+"""Entries that one process remembers; a key takes about 3 KiB for each version in use, a role 1 KiB."""
 
 T = TypeVar("T")
 
 
 class SigningKey(NamedTuple):
-    """The current version of a key, ready to sign."""
+    """A version of a key, ready to sign.
 
+    Attributes:
+        number: which version this is.
+        enabled: whether the key signs at all.
+        older: of the current version the one before it, once somebody has asked for that by its number.
+    """
+
+    number: int
     identity: Identity
     key: PrivateKey
+    enabled: bool
+    older: "SigningKey | None" = None
 
 
 class Memory:
@@ -86,7 +106,33 @@ class Mount:
             return found
         moment = self._memory.moment
         value = await storage.get(place)
-        return None if value is None else self._kept(place, _signing_key(value, name), moment)
+        if value is None:
+            return None
+        entry = load_key(value, name)
+        return self._kept(place, _signing_key(entry, entry.current, name), moment)
+
+    async def signing_version(self, storage: Storage, name: str, number: int) -> SigningKey | None:
+        """A version of a key that is kept and not newer than the current one, None when there is no such key.
+
+        `MissingError` when there is no such version. What is not remembered is read, so a caller who knows of a change
+        before this process does is served by the storage.
+        """
+        place = KEYS + name
+        found = self._memory.get((self._number, place))
+        if isinstance(found, SigningKey):
+            for ready in (found, found.older):
+                if ready is not None and ready.number == number:
+                    return ready
+        moment = self._memory.moment
+        value = await storage.get(place)
+        if value is None:
+            return None
+        entry = load_key(value, name)
+        wanted = _signing_key(entry, _usable(entry, name, number), name)
+        if number == entry.current.number:
+            return self._kept(place, wanted, moment)
+        self._kept(place, _signing_key(entry, entry.current, name)._replace(older=wanted), moment)
+        return wanted
 
     async def put(self, storage: Storage, place: str, value: bytes, *, seal_wrap: bool = False) -> None:
         """Write an entry. What was remembered of it is forgotten, whatever becomes of the write."""
@@ -124,16 +170,27 @@ class Mount:
         return value
 
 
-def _signing_key(value: bytes, name: str) -> SigningKey:
+def _usable(entry: KeyEntry, name: str, number: int) -> KeyVersion:
+    """The version of that number, unless nobody may sign by it (any more, or yet)."""
+    version = next((kept for kept in entry.versions if kept.number == number), None)
+    if version is None or version is entry.staged:
+        what = "not kept" if version is None else "staged, not current"
+        raise MissingError(
+            f'version {number} of key "{name}" is {what}',
+            hint=f"the current version is {entry.current.number}; leave key_version out to sign by it",
+        )
+    return version
+
+
+def _signing_key(entry: KeyEntry, version: KeyVersion, name: str) -> SigningKey:
     """What signs, checked against the fingerprint beside it."""
-    version = load_key(value, name).current
     try:
         key = stored_private_key(version.pem.reveal())
     except PrivateKeyError as exc:
         raise BadEntryError(f'key "{name}" is damaged in storage: {exc.message}', hint=_BAD_KEY) from exc
     if key.spki_sha256 != version.spki_sha256:
         raise BadEntryError(f'key "{name}" is damaged in storage: its fingerprint is another', hint=_BAD_KEY)
-    return SigningKey(version.identity, key)
+    return SigningKey(version.number, version.identity, key, entry.enabled)
 
 
 _BAD_KEY: Final = "roll it back (keys/<name>/rollback), or write the key again"

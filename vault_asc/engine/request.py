@@ -34,6 +34,7 @@ class Request:
         data: the body, or the query of a read as strings; it may hold a private key, so it is never shown.
         storage: that of the mount.
         mount_point: where the engine is mounted, such as `asc/`; for texts alone.
+        display_name: who asks, by the token; empty when the server tells none.
     """
 
     operation: Operation
@@ -41,6 +42,7 @@ class Request:
     data: Mapping[str, Any] = field(repr=False)
     storage: Storage = field(repr=False)
     mount_point: str = "asc/"
+    display_name: str = ""
 
 
 class Lease(NamedTuple):

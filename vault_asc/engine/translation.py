@@ -41,7 +41,8 @@ def request_of(message: pb.Request, storage: Storage) -> Request:
     operation = KNOWN.get(message.operation)
     if operation is None:
         raise UnsupportedOperationError("unsupported operation")
-    return Request(operation, message.path, _object(message), storage, message.mount_point or "asc/")
+    mount_point = message.mount_point or "asc/"
+    return Request(operation, message.path, _object(message), storage, mount_point, message.display_name)
 
 
 def _object(message: pb.Request) -> Mapping[str, Any]:

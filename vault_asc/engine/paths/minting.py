@@ -17,19 +17,30 @@ async def read(mount: Mount, request: Request, name: str) -> Response:
     if role is None:
         raise MissingError(f'there is no role "{name}"', hint=f"the roles: list {request.mount_point}roles")
     config = await mount.config(request.storage)
-    signing = await mount.signing_key(request.storage, role.key)
+    asked = taken(request.data, FIELDS) if request.data else {}
+    number = asked.get("key_version")
+    if number is None:
+        signing = await mount.signing_key(request.storage, role.key)
+    else:
+        signing = await mount.signing_version(request.storage, role.key, number)
     if signing is None:
         raise MissingError(
             f'role "{name}" names key "{role.key}", which does not exist',
             hint=f"write the key: {request.mount_point}keys/{role.key}",
         )
-    wanted = narrowed(name, role, config, taken(request.data, FIELDS) if request.data else {})
+    if not signing.enabled:
+        raise RequestError(
+            f'key "{role.key}" is disabled',
+            hint=f"if that is over: write {request.mount_point}keys/{role.key}/enable",
+        )
+    wanted = narrowed(name, role, config, asked)
     token = mint(signing.identity, wanted, signing.key, mount.clock())
     value = token.value.reveal()
     return Response(
         {
             "token": value,
             "key_id": token.key_id,
+            "key_version": signing.number,
             "expires_at": token.expires_at,
             "scope": list(token.scope),
             "header": f"Authorization: Bearer {value}",
@@ -64,11 +75,17 @@ def _narrowed_scope(name: str, role: Role, asked: tuple[str, ...]) -> tuple[str,
 FIELDS: Final = (
     Field("lifetime", Kind.SECONDS, "From iat to exp. Less than the role's, or up to its max_lifetime."),
     Field("scope", Kind.STRINGS, "Some of the calls of the role; any, where the role names none."),
+    Field(
+        "key_version",
+        Kind.NUMBER,
+        "Sign by exactly this version of the key: the current one, or the one before it while it is kept. Anything else is"
+        " a 404, so a caller who has pinned a version never gets a token of another. Default: the current one.",
+    ),
 )
 PATH: Final = Path(
     f"token/{NAME}",
     "A token for the App Store Connect API.",
-    "Answers token, key_id, expires_at (Unix seconds), scope, and header, which is a whole header line for `curl -H`. The"
+    "Answers token, key_id, key_version, expires_at (Unix seconds), scope, and header, which is a whole header line for `curl -H`. The"
     " lease lasts half of the token's usable life (lease_share in config) and is not renewable: read again when it ends."
     " Apple knows no revocation of a token: revoking the lease ends the lease alone, the token works until it expires. To"
     " end all tokens of a key, revoke the key at Apple.",
