@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import engine
 from tests.bench.warm import transit_mint
 from vault_asc.lab.serve import ISSUER_ID
 from vault_asc.lab.world import World
@@ -98,23 +99,23 @@ def comparisons(world: World, token_file: Path) -> list[Comparison]:
             (ours, "mint", "signed", "--token-file", str(token_file)),
             (ours, "mint", "prod", "--token-file", str(token_file)),
         ),
+        Comparison(
+            "vault-asc mint of an engine key",
+            "vault-asc mint of a KV key",
+            1.1,
+            (ours, "mint", "held", "--token-file", str(token_file)),
+            (ours, "mint", "prod", "--token-file", str(token_file)),
+        ),
     ]
 
 
 def main() -> None:
     """Set up a world, measure, print."""
     with World() as world:
-        world.must("key", "import", str(world.new_key("BENCHKEY01")), "prod", "--issuer-id", ISSUER_ID)
-        world.must(
-            "key",
-            "import",
-            str(world.new_key("BENCHKEY02")),
-            "signed",
-            "--issuer-id",
-            ISSUER_ID,
-            "--custody",
-            "transit",
-        )
+        world.server.mount_engine()
+        for number, (name, custody) in enumerate({"prod": "kv", "signed": "transit", "held": "engine"}.items()):
+            file = str(world.new_key(f"BENCHKEY0{number}"))
+            world.must("key", "import", file, name, "--issuer-id", ISSUER_ID, "--custody", custody)
         world.must("push", "sales")
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(world.dir), "VAULT_ASC_CONFIG": str(world.config_file)}
         token_file = world.dir / "token"
@@ -122,6 +123,7 @@ def main() -> None:
         for comparison in comparisons(world, token_file):
             print(compare(comparison, environ), flush=True)
         print(transit_mint(world.server, "signed"))
+    engine.main()
 
 
 if __name__ == "__main__":

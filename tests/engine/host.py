@@ -22,12 +22,13 @@ from grpclib.config import Configuration
 from grpclib.server import Server, Stream
 
 from vault_asc.engine._pb import backend_pb2 as pb
-from vault_asc.engine._pb.backend_grpc import BackendStub, StorageBase
+from vault_asc.engine._pb.backend_grpc import BackendStub, StorageBase, SystemViewBase
 from vault_asc.engine._pb.plugin_grpc import GRPCBrokerStub, GRPCControllerStub
 from vault_asc.engine._pb.plugin_pb2 import ConnInfo, Empty
 
 ECHO = "tests.engine.echo"
 ROOT = Path(__file__).parents[2]
+PERFORMANCE_STANDBY = 0x4000
 COOKIE = {"VAULT_BACKEND_PLUGIN": "6669da05-b1c8-4f49-97d9-c8e5bed98e20", "PLUGIN_PROTOCOL_VERSIONS": "4,5"}
 
 
@@ -106,6 +107,28 @@ class DictStorageService(StorageBase):
         await stream.send_message(pb.StorageListReply(keys=sorted(names), err=self.error))
 
 
+class SystemViewService(SystemViewBase):
+    """`pb.SystemView` of a node that is active or a standby; `asked` counts how often it was asked which."""
+
+    def __init__(self) -> None:
+        self.standby = False
+        self.asked = 0
+
+    async def ReplicationState(self, stream: Stream[pb.Empty, pb.ReplicationStateReply]) -> None:  # noqa: N802 - the protocol's name
+        await stream.recv_message()
+        self.asked += 1
+        await stream.send_message(pb.ReplicationStateReply(state=PERFORMANCE_STANDBY if self.standby else 0))
+
+    async def DefaultLeaseTTL(self, stream: Stream[pb.Empty, pb.TTLReply]) -> None:  # noqa: N802 - the protocol's name
+        raise NotImplementedError
+
+    async def MaxLeaseTTL(self, stream: Stream[pb.Empty, pb.TTLReply]) -> None:  # noqa: N802 - the protocol's name
+        raise NotImplementedError
+
+    async def CachingDisabled(self, stream: Stream[pb.Empty, pb.CachingDisabledReply]) -> None:  # noqa: N802 - the protocol's name
+        raise NotImplementedError
+
+
 class Plugin:
     """A plugin process, from its start to its end.
 
@@ -166,14 +189,15 @@ class Session:
         self.channel = plugin.channel()
         self.backend = BackendStub(self.channel)
         self.storages: dict[str, DictStorageService] = {}
+        self.views: dict[str, SystemViewService] = {}
         self._directory = directory
         self._servers: list[Server] = []
 
     async def setup(self, mount: str = "m1", *, announce_late: bool = False) -> str:
         """Set a mount up with a storage of its own; what the plugin says is wrong."""
         number = len(self._servers) + 1
-        self.storages[mount] = DictStorageService()
-        server, path = Server([self.storages[mount]]), self._directory / f"{number}.sock"
+        self.storages[mount], self.views[mount] = DictStorageService(), SystemViewService()
+        server, path = Server([self.storages[mount], self.views[mount]]), self._directory / f"{number}.sock"
         await server.start(path=str(path), ssl=self.plugin.certificate.context(server=True, trusted=self.plugin.der))
         self._servers.append(server)
         call = asyncio.ensure_future(

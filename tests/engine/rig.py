@@ -1,7 +1,5 @@
 """A real server with a plugin of ours in its catalog."""
 
-import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vault_asc.lab.bao import call
+from vault_asc.lab.plugin import plugin_script
 from vault_asc.lab.server import BaoServer, Storage
 from vault_asc.secret import Secret
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -26,15 +23,8 @@ class Rig:
         return call(self.server.address, method, path, body, token=token or self.server.root_token)
 
     def register(self, name: str, module: str, version: str = "v0.1.0") -> None:
-        """A script that runs the module, in plugin directory and catalog. Tests only: its checksum covers the script."""
-        script = self.directory / f"{name}-{version}"
-        script.write_text(
-            f"#!{sys.executable}\nimport runpy, sys\nsys.path.insert(0, {str(ROOT)!r})\nrunpy.run_module({module!r}, run_name='__main__')\n"
-        )
-        script.chmod(0o755)
-        checksum = hashlib.sha256(script.read_bytes()).hexdigest()
-        body = {"sha256": checksum, "command": script.name, "version": version}
-        self.ask("POST", f"sys/plugins/catalog/secret/{name}", body)
+        """A script that runs the module, in plugin directory and catalog."""
+        self.ask("POST", f"sys/plugins/catalog/secret/{name}", plugin_script(self.directory, name, module, version))
 
     def mount(self, path: str, plugin: str) -> None:
         self.ask("POST", f"sys/mounts/{path}", {"type": plugin})

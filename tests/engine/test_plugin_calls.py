@@ -18,6 +18,7 @@ from vault_asc.engine import frames
 from vault_asc.engine._pb import backend_pb2 as pb
 from vault_asc.engine.broker import Broker
 from vault_asc.engine.calls import CALLS_MAX, MESSAGE_MAX, CallProtocol, CallServer
+from vault_asc.engine.host import SystemView
 from vault_asc.engine.housekeeping import Health
 from vault_asc.engine.multiplex import Mount, Mounts
 from vault_asc.engine.services import BackendService, shortcuts
@@ -105,9 +106,14 @@ class Wire:
         return data[5:], status
 
 
+class ActiveNode(SystemView):
+    async def check_writable(self) -> None:
+        pass
+
+
 def _services() -> list[Any]:
     mounts = Mounts(Echo)
-    mounts._mounts["m1"] = Mount(Echo(), cast("Any", None), cast("Any", None))
+    mounts._mounts["m1"] = Mount(Echo(), cast("Any", None), ActiveNode(cast("Any", None)), cast("Any", None))
     broker = Broker(cast("Any", None))
     return [BackendService(mounts, broker, lambda: 1.5, metadata_mode=False), Health(), broker]
 

@@ -93,10 +93,13 @@ def test_sweeps_what_killed_processes_left(short_path: Path) -> None:
         foreign = short_path / "vault-asc-plugin-foreign"
         foreign.mkdir()
         (foreign / "something").touch()
-        for directory in short_path.iterdir():
+        starting, given_up = short_path / "vault-asc-starting-1", short_path / "vault-asc-starting-2"
+        starting.mkdir()
+        given_up.mkdir()
+        for directory in (foreign, given_up):
             os.utime(directory, (0, 0))
         with Plugin(PLUGIN_UNIX_SOCKET_DIR=str(short_path)) as plugin:
-            assert set(short_path.iterdir()) == {living.socket.parent, plugin.socket.parent, foreign}
+            assert set(short_path.iterdir()) == {living.socket.parent, plugin.socket.parent, foreign, starting}
 
 
 def test_broker_multiplexing_is_refused_in_the_handshake() -> None:

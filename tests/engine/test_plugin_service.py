@@ -71,6 +71,28 @@ def test_a_lease_has_a_beginning() -> None:
     with_host(act)
 
 
+def test_a_standby_sends_what_needs_a_lease_on_to_the_active_node() -> None:
+    """It answers the rest itself; once it is active it is not asked again."""
+
+    async def act(host: Session) -> None:
+        await host.setup()
+        view = host.views["m1"]
+        view.standby = True
+        for _ in range(2):
+            reply = await host.ask("read", "token/sales")
+            assert not reply.HasField("response")
+            # The very words by which the server knows what to send on.
+            assert (reply.err.err_type, reply.err.err_msg) == (0, "cannot write to readonly storage")
+        assert "pid" in data(await host.ask("read", "process"))
+        assert view.asked == 2
+        view.standby = False
+        for _ in range(2):
+            assert (await host.ask("read", "token/sales")).response.HasField("secret")
+        assert view.asked == 3
+
+    with_host(act)
+
+
 def test_errors() -> None:
     async def act(host: Session) -> None:
         await host.setup()

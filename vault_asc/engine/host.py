@@ -12,6 +12,8 @@ from vault_asc.engine.storage import StorageError
 
 _PATIENCE: Final = 30.0  # seconds for one storage call; the host gives a whole request 90
 _NANO: Final = 1_000_000_000
+_STANDBY: Final = 1 << 14  # the bit of a replication state: this node answers reads, another one writes
+_READ_ONLY: Final = "cannot write to readonly storage"  # the text by which the server knows what to send on
 
 
 class _Answer(Protocol):
@@ -52,6 +54,19 @@ class SystemView:
 
     def __init__(self, channel: Channel) -> None:
         self._host = SystemViewStub(channel)
+        self._active = False
+
+    async def check_writable(self) -> None:
+        """Let an answer with a lease pass on the active node alone; `StorageError` sends the request on to it.
+
+        A standby of OpenBao answers reads itself, cannot record a lease, and does not send on what a plugin answered.
+        The active node is asked once: a mount is set up anew when its node becomes another. A standby is asked each time.
+        """
+        if not self._active:
+            reply = await _reached(self._host.ReplicationState(pb.Empty(), timeout=_PATIENCE))
+            self._active = not reply.state & _STANDBY
+        if not self._active:
+            raise StorageError(_READ_ONLY)
 
     async def default_lease_ttl(self) -> float:
         """Seconds that a lease of this mount lasts when nothing is said."""

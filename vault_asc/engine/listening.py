@@ -1,7 +1,8 @@
 """The socket that the host dials: in a directory of our own, open to our user alone, gone at the end.
 
 A process that is killed leaves its directory behind, and the next one sweeps it. Who lives is told by a lock on the
-directory, not by a process ID, which means nothing to another container.
+directory, not by a process ID, which means nothing to another container. A directory gets its name when it is locked, so
+that one without a lock is nobody's, however young.
 """
 
 import contextlib
@@ -15,8 +16,9 @@ from typing import Final
 from vault_asc.errors import ConfigError
 
 _PREFIX: Final = "vault-asc-plugin-"
+_UNNAMED: Final = "vault-asc-starting-"
 _NAME: Final = "plugin.sock"
-_SETTLED: Final = 10.0  # seconds after which a directory that nobody has locked is nobody's
+_SETTLED: Final = 10.0  # seconds after which a directory without a name and a lock is nobody's
 _BACKLOG: Final = 16
 
 
@@ -36,9 +38,11 @@ class Listening:
         self.path: Path | None = None
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            directory = Path(tempfile.mkdtemp(prefix=_UNNAMED, dir=parent))
             self.path = directory / _NAME
             self._lock = _locked(directory)
+            directory = directory.rename(directory.with_name(directory.name.replace(_UNNAMED, _PREFIX)))
+            self.path = directory / _NAME
             _sweep(directory.parent, now)
             self.socket.bind(str(self.path))
             self.path.chmod(0o600)
@@ -71,10 +75,11 @@ def _locked(directory: Path) -> int | None:
 
 
 def _sweep(parent: Path, now: float) -> None:
-    for directory in parent.glob(f"{_PREFIX}*"):
+    for directory in (*parent.glob(f"{_PREFIX}*"), *parent.glob(f"{_UNNAMED}*")):
         with contextlib.suppress(OSError):
             found = directory.lstat()
-            if found.st_uid != os.geteuid() or found.st_mtime > now - _SETTLED:
+            young = found.st_mtime > now - _SETTLED
+            if found.st_uid != os.geteuid() or (young and directory.name.startswith(_UNNAMED)):
                 continue
             handle = _locked(directory)
             if handle is not None:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from grpclib.client import Channel
 
-from vault_asc.engine.host import HostStorage
+from vault_asc.engine.host import HostStorage, SystemView
 from vault_asc.engine.request import Request, Response, SpecialPaths
 
 MULTIPLEX_ID: Final = "multiplex_id"
@@ -44,6 +44,7 @@ class Mount(NamedTuple):
 
     backend: Backend
     storage: HostStorage
+    view: SystemView
     channel: Channel
 
 
@@ -56,7 +57,7 @@ class Mounts:
 
     def add(self, number: str, channel: Channel) -> None:
         """A new mount, in place of one that the host has forgotten under the same number."""
-        mount = Mount(self._make_backend(), HostStorage(channel), channel)
+        mount = Mount(self._make_backend(), HostStorage(channel), SystemView(channel), channel)
         self.remove(number)
         self._mounts[number] = mount
 

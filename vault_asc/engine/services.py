@@ -47,6 +47,8 @@ class BackendService(BackendBase):
         request = _received(await stream.recv_message()).request
         try:
             answer = await mount.backend.handle(request_of(request, mount.storage))
+            if answer is not None and answer.lease is not None:
+                await mount.view.check_writable()
             reply = reply_to(answer, self._clock())
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is this request's error and no other's
             reply = pb.HandleRequestReply(err=_told(exc, request))

