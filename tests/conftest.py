@@ -12,6 +12,8 @@ import pytest
 from tests.vaults import LAB, Choice, VaultUnderTest, wait_for_kv
 from vault_asc.errors import NotFoundError, VaultAscError, VaultError
 from vault_asc.lab.bao import call
+from vault_asc.lab.plugin import plugin_script
+from vault_asc.names import ENGINE_TYPE
 from vault_asc.secret import Secret
 
 NO_RIGHTS = "# a policy without paths"
@@ -113,6 +115,29 @@ def transit_mount(shared_transit_mount: str, root: Root) -> Iterator[str]:
                 continue  # where Transit keeps its wrapping key
             root("POST", f"{shared_transit_mount}/keys/{name}/config", {"deletion_allowed": True})
             root("DELETE", f"{shared_transit_mount}/keys/{name}")
+
+
+@pytest.fixture(scope="session")
+def shared_engine_mount(vault: VaultUnderTest, root: Root) -> Iterator[str]:
+    """The path of a mount of our engine, run from the source, for a whole session."""
+    if vault.plugin_dir is None:
+        pytest.skip("the server has no plugin directory in reach")
+    body = plugin_script(vault.plugin_dir, ENGINE_TYPE)
+    root("POST", f"sys/plugins/catalog/secret/{ENGINE_TYPE}", body)
+    mount = f"engine-{secrets.token_hex(4)}"
+    root("POST", f"sys/mounts/{mount}", {"type": ENGINE_TYPE})
+    yield mount
+    root("DELETE", f"sys/mounts/{mount}")
+
+
+@pytest.fixture
+def engine_mount(shared_engine_mount: str, root: Root) -> Iterator[str]:
+    """The path of a mount of our engine without keys and roles."""
+    yield shared_engine_mount
+    for kind in ("roles", "keys"):
+        with contextlib.suppress(NotFoundError):  # none there
+            for name in root("LIST", f"{shared_engine_mount}/{kind}")["data"]["keys"]:
+                root("DELETE", f"{shared_engine_mount}/{kind}/{name}")
 
 
 @pytest.fixture

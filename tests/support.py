@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
@@ -17,7 +18,7 @@ from tests import keys
 from tests.vaults import VaultUnderTest
 from vault_asc import http as policy_http
 from vault_asc.clock import Clock, system_clock
-from vault_asc.custody import KeyTokenSource, Minted
+from vault_asc.custody import KeyTokenSource, Minted, role_token
 from vault_asc.key.identity import Identity, identity
 from vault_asc.key.private_key import PrivateKey, parse_private_key
 from vault_asc.lab.server import TRANSIT_MOUNT
@@ -71,9 +72,36 @@ def lifecycle_on(
     advice: Advice | None = None,
     clock: Clock = system_clock,
     transit_mount: str = TRANSIT_MOUNT,
+    engine_mount: str = "asc",
+) -> Iterator[Lifecycle]:
+    layout = Layout(mount, PREFIX, transit_mount, engine_mount)
+    with lifecycle_at(server, layout, token, address=address, advice=advice, clock=clock) as keeper:
+        yield keeper
+
+
+@contextmanager
+def lifecycle_at(
+    server: VaultUnderTest,
+    layout: Layout,
+    token: Secret | None = None,
+    *,
+    address: str | None = None,
+    advice: Advice | None = None,
+    clock: Clock = system_clock,
 ) -> Iterator[Lifecycle]:
     with connected(server, token, address=address, advice=advice) as vault:
-        yield Lifecycle(Store(vault, Layout(mount, PREFIX, transit_mount)), clock)
+        yield Lifecycle(Store(vault, layout), clock)
+
+
+def layout_of(request: pytest.FixtureRequest) -> Layout:
+    """Mounts for the keys of one test, in whatever custody.
+
+    Where the server takes no plugin of ours, tests with "engine" in their name or parameters are skipped, and the others
+    do without.
+    """
+    get = request.getfixturevalue
+    with_engine = get("vault").plugin_dir is not None or "engine" in request.node.name
+    return Layout(get("kv_mount"), PREFIX, get("transit_mount"), get("engine_mount") if with_engine else "no-engine")
 
 
 def mint(store: Store, name: str = NAME, request: TokenRequest | None = None) -> Minted:
@@ -87,6 +115,17 @@ def minted_with(store: Store, key: PrivateKey, kid: str, name: str = NAME) -> bo
         return False
     verified(token, key)
     return True
+
+
+def read_by_role(store: Store, role: str = NAME) -> Token:
+    """What `vault read asc/token/<role>` gets: whoever reads tokens so looks at no record."""
+    return role_token(store.engine, role, TokenRequest())
+
+
+def in_step(store: Store, name: str = NAME) -> bool:
+    """Whether the engine says of a key what its record says."""
+    there, record = store.engine.find(name), store.read(name).record
+    return there is not None and (there.current.number, there.enabled) == (record.version, record.state == "enabled")
 
 
 def verified(token: Token, key: PrivateKey) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -275,6 +275,10 @@ def test_what_cannot_work_is_refused(config: Config, call: Exec, said: str) -> N
     assert caught.value.hint
 
 
+def ticks_checked(config: Config) -> None:
+    check_ticks(config.agent.tick, config.targets)
+
+
 def ticking(tick: int, lifetime: int) -> Config:
     targets = (FULL.targets[0]._replace(name="roomy", request=TokenRequest(1200)),)
     tight = FULL.targets[0]._replace(name="tight", request=TokenRequest(lifetime))
@@ -291,7 +295,7 @@ def ticking(tick: int, lifetime: int) -> Config:
     ],
 )
 def test_a_tick_that_lets_a_token_run_into_its_alarm_is_refused(tick: int, lifetime: int, hint: str) -> None:
-    for check in (check_ticks, partial(render, call=CALL)):
+    for check in (ticks_checked, partial(render, call=CALL)):
         with pytest.raises(ConfigError) as caught:
             check(ticking(tick, lifetime))
         for said in ('"tight"', f"{tick} s", f"{lifetime} s"):
@@ -301,7 +305,7 @@ def test_a_tick_that_lets_a_token_run_into_its_alarm_is_refused(tick: int, lifet
 
 def test_a_tick_longer_than_any_lifetime_allows_is_told_without_a_lifetime() -> None:
     with pytest.raises(ConfigError) as caught:
-        check_ticks(ticking(300, 1200))
+        ticks_checked(ticking(300, 1200))
     assert caught.value.hint == 'set agent.tick to at most "196s"'
 
 
@@ -309,11 +313,11 @@ def test_a_tick_longer_than_any_lifetime_allows_is_told_without_a_lifetime() -> 
     ("tick", "lifetime"), [(186, 1140), (10, 120), (30, 235), (2, 72), (196, 1200), (2, 84), (1, 78), (1, 90)]
 )
 def test_what_the_hints_say_and_what_the_demo_uses_is_allowed(tick: int, lifetime: int) -> None:
-    check_ticks(ticking(tick, lifetime))
+    ticks_checked(ticking(tick, lifetime))
 
 
 def test_without_targets_any_tick_will_do() -> None:
-    check_ticks(FULL._replace(targets=(), agent=FULL.agent._replace(tick=300)))
+    check_ticks(300, ())
 
 
 def test_a_store_of_a_team_is_read_at_its_own_path() -> None:

@@ -19,6 +19,7 @@ from vault_asc.config import (
     AppStoreConnectSettings,
     Config,
     NexlaSettings,
+    Rendered,
     SecretRef,
     Target,
     find,
@@ -33,6 +34,7 @@ from vault_asc.tokens import TokenRequest
 SERVICE_KEY = 'service_key = { path = "asc/nexla/default" }'
 ACCOUNT = f"[nexla.default]\n{SERVICE_KEY}\n"
 TARGET = '[[targets]]\nname = "sales"\nkey = "prod"\ncredential_id = 5001\n'
+RENDERED = '[[targets]]\nname = "reports"\nrole = "reports"\ntoken_file = "/run/r"\n'
 
 EVERYTHING = """
 version = 1
@@ -221,8 +223,18 @@ def test_wrong_types_are_named(text: str, said: str) -> None:
         ("nexla.default.service_key = { path = 'a//b' }", "nexla.default.service_key.path"),
         ("nexla.default.service_key = { path = 'a', mount = '..' }", "nexla.default.service_key.mount"),
         (f"{ACCOUNT}[[targets]]\nkey = 'a'\ncredential_id = 1", 'name is missing in [[targets]] "1"'),
-        (f"{ACCOUNT}[[targets]]\nname = 'a'\ncredential_id = 1", 'key is missing in [[targets]] "a"'),
-        (f"{ACCOUNT}[[targets]]\nname = 'a'\nkey = 'k'", 'credential_id is missing in [[targets]] "a"'),
+        (f"{ACCOUNT}[[targets]]\nname = 'a'\ncredential_id = 1", 'target "a" has neither key nor role'),
+        (f"{ACCOUNT}{TARGET}role = 'sales'", 'target "sales" has both key and role'),
+        (f"{ACCOUNT}{TARGET.replace('key =', 'role =').replace('prod', '../prod')}", 'role name "../prod"'),
+        (f"{ACCOUNT}[[targets]]\nname = 'a'\nkey = 'k'", 'target "a" has neither credential_id nor token_file'),
+        (f"{RENDERED}vendor = 'x'", 'target "reports" has no credential_id, and vendor is about one'),
+        (f"{RENDERED}nexla = 'default'", "nexla is about one"),
+        (f"{RENDERED}extra_fields = {{ a = 1 }}", "extra_fields is about one"),
+        (f"{RENDERED}token_prefix = ''", "token_prefix is about one"),
+        (f"{RENDERED}{RENDERED.replace('/run/r', '/run/other')}", 'target "reports" is there twice'),
+        (f"{RENDERED}{RENDERED.replace('reports', 'again')}", 'token_file "/run/r" is there twice'),
+        (f"{ACCOUNT}{TARGET}{RENDERED.replace('reports', 'sales')}", 'target "sales" is there twice'),
+        (f"{ACCOUNT}{TARGET}token_file = '/run/r'\n{RENDERED}", 'token_file "/run/r" is there twice'),
         (f"{ACCOUNT}{TARGET.replace('sales', 'Sales')}", 'target name "Sales"'),
         (f"{ACCOUNT}{TARGET.replace('prod', '../prod')}", 'key name "../prod"'),
         (f"{ACCOUNT}{TARGET.replace('5001', '0')}", "credential_id 0"),
@@ -534,6 +546,35 @@ def test_a_target_or_account_by_name() -> None:
         Config().target("sales")
 
 
+def test_a_target_that_is_rendered_is_not_looked_up_to_be_pushed() -> None:
+    with pytest.raises(ConfigError, match="the Agent renders it, and nothing is pushed") as caught:
+        read(RENDERED).target("reports")
+    assert "credential_id" in str(caught.value.hint)
+
+
+def test_a_target_names_a_key_or_a_role() -> None:
+    role = f"{ACCOUNT}{TARGET.replace('key', 'role')}"
+    assert read(role).targets == (Target("sales", None, 5001, role="prod"),)
+    assert [read(text).targets[0].source for text in (role, ACCOUNT + TARGET)] == ["role prod", "key prod"]
+
+
+def test_without_a_credential_a_target_is_rendered() -> None:
+    by_key = RENDERED.replace("reports", "apps").replace("role", "key").replace("/run/r", "/run/a")
+    config = read(f"{ACCOUNT}{TARGET}{RENDERED}{by_key}lifetime = '10m'\nscope = ['GET /v1/apps']")
+    assert [target.name for target in config.targets] == ["sales"]
+    assert config.rendered == (
+        Rendered("reports", None, "reports", TokenRequest(), Path("/run/r")),
+        Rendered("apps", "apps", None, TokenRequest(600, ("GET /v1/apps",)), Path("/run/a")),
+    )
+    assert [target.source for target in config.all_targets] == ["key prod", "role reports", "key apps"]
+    assert not read(RENDERED).nexla, "it needs no account"
+
+
+def test_a_lifetime_that_is_not_named_is_left_to_whoever_mints() -> None:
+    named = f"{ACCOUNT}{TARGET}lifetime = '19m'"
+    assert [read(text).targets[0].request.asked_lifetime for text in (ACCOUNT + TARGET, named)] == [None, 1140]
+
+
 def test_nothing_of_a_configuration_can_be_changed() -> None:
     config = read(ACCOUNT + TARGET)
     for part in (config, config.vault, config.store, config.agent, config.nexla["default"], config.targets[0]):
@@ -588,7 +629,8 @@ def test_a_misspelt_key_that_is_required_is_named() -> None:
     text = "[[targets]]\nname = 'a'\nkey = 'a'\ncredental_id = 5001"
     with pytest.raises(ConfigError) as caught:
         read(f"{ACCOUNT}{text}")
-    assert caught.value.hint == '"credental_id" there is unknown: write credential_id'
+    assert caught.value.message == 'unknown key "credental_id" in [[targets]] "a"'
+    assert caught.value.hint == 'did you mean "credential_id"?'
 
 
 def test_an_account_without_a_name_is_told_how_to_get_one() -> None:

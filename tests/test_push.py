@@ -143,6 +143,19 @@ def test_a_tick_file_makes_due_and_is_remembered(states: StateDir, tmp_path: Pat
     assert told(made(states, world, ticks=tmp_path).run(targets("sales"))) == [("sales", "not due")]
 
 
+def test_a_role_has_no_tick_file(states: StateDir, tmp_path: Path) -> None:
+    """Nor does one of its name, of a key, count for it."""
+    target = Target("sales", None, 5001, role="prod")
+    world = World()
+    (tmp_path / "prod").write_text("5\n")
+    (tmp_path / "None").write_text("6\n")
+    for reason in ("never pushed", "not due", "not due"):
+        assert told(made(states, world, ticks=tmp_path).run([target])) == [("sales", reason)]
+    world.now += 640
+    assert told(made(states, world, ticks=tmp_path).run([target])) == [("sales", "half its life is over")]
+    assert (states.load("sales").tried_version, states.load("sales").record_version) == (0, 0)
+
+
 def test_a_locked_target_is_left_alone_and_the_others_are_not(states: StateDir) -> None:
     world = World()
     with states.lock("a"):

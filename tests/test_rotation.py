@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.keys import ISSUER_ID, KEY_ID
 from vault_asc.config import Target
-from vault_asc.custody import Minted
 from vault_asc.errors import (
     ConfigError,
     NexlaError,
@@ -23,9 +22,7 @@ from vault_asc.errors import (
     VaultUnavailableError,
 )
 from vault_asc.key.identity import identity
-from vault_asc.names import Custody
 from vault_asc.outcome import Outcome, Probe
-from vault_asc.record import Record, State, StoredRecord
 from vault_asc.refreshing import Ports, refresh, retry_after
 from vault_asc.rotation import (
     TargetState,
@@ -43,7 +40,6 @@ from vault_asc.tokens import Token, TokenRequest, claims
 
 NOW = 1_772_366_400.0
 TEAM = identity(key_id=KEY_ID, issuer_id=ISSUER_ID, individual=False)
-RECORD = Record(Custody.KV, TEAM, "ab" * 32, State.ENABLED, 1, "2026-03-01T12:00:00Z", "me", "me")
 TARGET = Target("sales", "prod", 5001)
 LIVE = Probe(Outcome.LIVE, "nexla reached apple with the token")
 
@@ -83,14 +79,14 @@ class World:
     def clock(self) -> float:
         return self.now
 
-    def mint(self, target: Target) -> Minted:
+    def mint(self, target: Target) -> tuple[Token, int]:
         error = self.vault_error(target)
         if error is not None:
             raise error
         self.minted += 1
         body = claims(TEAM, target.request, self.now)
         token = Token(Secret(f"token-{self.minted}"), KEY_ID, body["iat"], body["exp"])
-        return Minted(token, StoredRecord(target.key, RECORD, self.version, "2026-03-01T12:00:00Z"))
+        return token, 0 if target.role else self.version
 
     def write_token_file(self, target: Target, token: Secret) -> None:
         if self.disk_error is not None:
@@ -171,6 +167,7 @@ CHANGES: dict[str, Any] = {
     "token_prefix": "",
     "extra_fields": {"test.url": "x"},
     "token_file": Path("/run/sales.jwt"),
+    "role": "sales",
 }
 
 
@@ -425,7 +422,7 @@ def test_a_full_disk_does_not_keep_the_token_from_nexla() -> None:
 
 def test_the_lifetime_of_the_target_counts() -> None:
     world = World()
-    target = TARGET._replace(request=TokenRequest(lifetime=360))
+    target = TARGET._replace(request=TokenRequest(360))
     state = refresh(target, TargetState(), None, world.ports())
     assert (state.usable_life, state.expires_at - int(NOW)) == (300, 300)
     assert NOW + 135 <= next_due(target, state) <= NOW + 165

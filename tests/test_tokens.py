@@ -125,7 +125,7 @@ def test_minting_leaves_the_algorithms_of_others_alone() -> None:
 
 @pytest.mark.parametrize("now", [NOW, NOW + 0.0001, NOW + 0.5, NOW + 0.9999])
 def test_the_fraction_of_a_second_never_lengthens_a_token(now: float) -> None:
-    body = claims(TEAM, TokenRequest(lifetime=MAX_LIFETIME), now)
+    body = claims(TEAM, TokenRequest(MAX_LIFETIME), now)
     assert body["iat"] == int(NOW) - 60
     assert body["exp"] == int(NOW) + 1140
     assert type(body["iat"]) is type(body["exp"]) is int

@@ -41,12 +41,14 @@ class VaultUnderTest:
         root_token: a token that may do everything.
         ca_file: what a client has to trust, None when the system's certificates are enough.
         audit_device: name of a file audit device that is switched on, None when it is not known to be.
+        plugin_dir: its plugin directory, None when there is none in reach.
     """
 
     address: str
     root_token: Secret
     ca_file: Path | None = None
     audit_device: str | None = None
+    plugin_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Choice:
 
 def _lab() -> Iterator[VaultUnderTest]:
     with BaoServer(audit=True) as server:
-        yield VaultUnderTest(server.address, server.root_token, audit_device="lab")
+        yield VaultUnderTest(server.address, server.root_token, audit_device="lab", plugin_dir=server.plugin_dir)
 
 
 def _container(image: str) -> Iterator[VaultUnderTest]:

@@ -26,7 +26,7 @@ from vault_asc.settings import (
     StoreSettings,
     VaultSettings,
 )
-from vault_asc.targets import Target, check_targets, parse_target
+from vault_asc.targets import Rendered, Target, check_targets, parse_target
 from vault_asc.toml_table import Table
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "AppStoreConnectSettings",
     "Config",
     "NexlaSettings",
+    "Rendered",
     "SecretRef",
     "StoreSettings",
     "Target",
@@ -125,6 +126,7 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
             f"{root.where} has version {version!r}, this vault-asc reads version 1",
             hint="begin the file with: version = 1",
         )
+    tables = [parse_target(table) for table in root.tables_in("targets")]
     config = Config(
         path=path,
         vault=_vault(root.table("vault"), environ),
@@ -133,12 +135,13 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
         state_dir=_state(root.table("state")),
         appstoreconnect=_appstoreconnect(root.table("appstoreconnect")),
         nexla={name: _nexla(name, table) for name, table in root.table("nexla").tables()},
-        targets=tuple(parse_target(table) for table in root.tables_in("targets")),
+        targets=tuple(target for target in tables if isinstance(target, Target)),
+        rendered=tuple(target for target in tables if isinstance(target, Rendered)),
     )
     root.done()
     for account in config.nexla.values():
         _check_service_key(account, config.store)
-    check_targets(config.targets, config.nexla)
+    check_targets(config.targets, config.rendered, config.nexla)
     return config
 
 
@@ -178,18 +181,26 @@ def _namespace(said: str | None) -> str | None:
 
 
 def _store(table: Table) -> StoreSettings:
-    own = table.take("transit_mount", str, None)
+    transit_mount = table.take("transit_mount", str, None)
+    engine_mount = table.take("engine_mount", str, None)
     settings = StoreSettings(
         check_path(table.take("mount", str, _STORE.mount), "store.mount"),
         check_path(table.take("prefix", str, _STORE.prefix), "store.prefix"),
-        check_path(_STORE.transit_mount if own is None else own, "store.transit_mount"),
+        check_path(_STORE.transit_mount if transit_mount is None else transit_mount, "store.transit_mount"),
+        check_path(_STORE.engine_mount if engine_mount is None else engine_mount, "store.engine_mount"),
         _custodies(table.take("custodies", list, [*_STORE.custodies])),
     )
     table.done()
-    if Custody.TRANSIT in settings.custodies and own is None and settings.mount != _STORE.mount:
+    if Custody.TRANSIT in settings.custodies and transit_mount is None and settings.mount != _STORE.mount:
         raise ConfigError(
             f'store.mount is "{settings.mount}", and its keys in Transit need a mount of their own',
             hint="set store.transit_mount: two KV mounts on one Transit mount could share a key",
+        )
+    usual = (settings.mount, settings.prefix) == (_STORE.mount, _STORE.prefix)
+    if Custody.ENGINE in settings.custodies and engine_mount is None and not usual:
+        raise ConfigError(
+            f'store is "{settings.mount}/{settings.prefix}", and its keys in the engine need a mount of their own',
+            hint="set store.engine_mount: names of keys there have no prefix, so two stores could share a key",
         )
     if Custody.TRANSIT in settings.custodies:
         transit_key(settings.prefix, "any")  # refuses a prefix that no name in Transit can be made of
@@ -198,13 +209,13 @@ def _store(table: Table) -> StoreSettings:
 
 def _custodies(said: list[Any]) -> tuple[Custody, ...]:
     """In the order of their definition, each once."""
-    known = " or ".join(f'"{custody}"' for custody in Custody)
+    known = ", ".join(f'"{custody}"' for custody in Custody)
     if not said:
-        raise ConfigError("store.custodies is empty, so no key could be kept", hint=f"name {known}, or both")
+        raise ConfigError("store.custodies is empty, so no key could be kept", hint=f"name some of {known}")
     for name in said:
         if name not in [*Custody]:
             raise ConfigError(
-                f'store.custodies has "{safe_text(str(name))}", which is no custody', hint=f"write {known}, or both"
+                f'store.custodies has "{safe_text(str(name))}", which is no custody', hint=f"write some of {known}"
             )
     return tuple(custody for custody in Custody if custody in said)
 

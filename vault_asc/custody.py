@@ -14,9 +14,10 @@ from vault_asc.errors import PrivateKeyError, TokenRequestError, VaultError
 from vault_asc.key.private_key import PrivateKey, stored_private_key
 from vault_asc.names import Custody
 from vault_asc.record import State, StoredRecord
+from vault_asc.secret import Secret
 from vault_asc.store import Store
 from vault_asc.tokens import Signer, Token, TokenRequest
-from vault_asc.vault import MissingVersionError, Transit
+from vault_asc.vault import Engine, MissingVersionError, Transit
 
 if TYPE_CHECKING:
     from vault_asc.key.public_key import PublicKey
@@ -63,8 +64,18 @@ class KeyTokenSource:
             raise _lost_version(again, gone) from gone
 
     def _minted(self, stored: StoredRecord, request: TokenRequest) -> Minted:
+        if stored.record.custody is Custody.ENGINE:
+            return Minted(_engine_token(self.store, stored, request), stored)
         signer = _SIGNERS[stored.record.custody](self.store, stored)
         return Minted(tokens.mint(stored.record.identity, request, signer, self.clock()), stored)
+
+
+def role_token(engine: Engine, role: str, request: TokenRequest) -> Token:
+    """A token by a role of the engine, without a record: the role alone says which key signs.
+
+    `NotFoundError` when there is no such role, `TokenRequestError` when it does not give that.
+    """
+    return _read_token(engine.token(role, request), role, request)
 
 
 def _enabled(stored: StoredRecord) -> StoredRecord:
@@ -104,20 +115,30 @@ class TransitSigner:
 
     def sign(self, message: bytes) -> bytes:
         """The signature. `MissingVersionError` when that version is retired or gone."""
-        import jwt
-
         record = self.stored.record
         text = self.transit.sign(str(record.transit_key), record.version, message)
-        try:
-            signature = jwt.utils.base64url_decode(text)
-        except ValueError:
-            signature = b""
+        signature = _decoded(text)
         if not self.public.verifies(signature, message):
             raise _foreign_key(self.stored, "what it signs does not verify with the record's public key")
         return signature
 
 
+def _decoded(signature: str) -> bytes:
+    """From base64url; empty, which verifies nowhere, when it is none."""
+    import jwt
+
+    try:
+        return jwt.utils.base64url_decode(signature)
+    except ValueError:
+        return b""
+
+
 def _transit_signer(store: Store, stored: StoredRecord) -> TransitSigner:
+    return TransitSigner(store.transit, stored, _public_key(stored))
+
+
+def _public_key(stored: StoredRecord) -> "PublicKey":
+    """The one that the record pins."""
     from vault_asc.key.public_key import public_key
 
     try:
@@ -126,7 +147,42 @@ def _transit_signer(store: Store, stored: StoredRecord) -> TransitSigner:
         public = None
     if public is None or public.spki_sha256 != stored.record.spki_sha256:
         raise _foreign_key(stored, "the record's public key has not the record's fingerprint")
-    return TransitSigner(store.transit, stored, public)
+    return public
+
+
+def _engine_token(store: Store, stored: StoredRecord, request: TokenRequest) -> Token:
+    """A token by the version of the record, believed only when it is of the record's key and says what was asked for."""
+    from vault_asc.inspection import decode
+
+    record = stored.record
+    role = str(record.role)
+    token = _read_token(store.engine.token(role, request, record.version), role, request)
+    message, _, signature = token.value.reveal().rpartition(".")
+    if token.key_id != record.identity.key_id or not _public_key(stored).verifies(
+        _decoded(signature), message.encode()
+    ):
+        raise _foreign_key(stored, "the token is not signed by the record's key")
+    said = decode(token.value.reveal())[1]
+    who = tokens.claims(record.identity, request, 0)
+    if any(said.get(claim) != who.get(claim) for claim in ("iss", "sub", "aud")):
+        raise _foreign_key(stored, "the token is of another issuer or audience")
+    return token
+
+
+def _read_token(value: Secret, role: str, request: TokenRequest) -> Token:
+    """What the engine gave, provided that it is a token of the lifetime and the scope that were asked for, if any."""
+    from vault_asc.inspection import token_in
+
+    token = token_in(value.reveal())
+    if token is None:
+        raise VaultError(f'what role "{role}" gave is no token', hint="look at it: vault read, vault secrets list")
+    longest = request.asked_lifetime or tokens.MAX_LIFETIME
+    if token.expires_at - token.issued_at > longest or (request.scope and token.scope != request.scope):
+        raise VaultError(
+            f'the token of role "{role}" is wider than what was asked for, so it was not used',
+            hint="check what is mounted there (vault secrets list), and report it",
+        )
+    return token
 
 
 def _foreign_key(stored: StoredRecord, why: str) -> VaultError:
@@ -147,14 +203,14 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
         "deleted": f"was deleted at {gone.deleted_at}",
         "destroyed": "was destroyed",
         "retired": "is retired",
-    }.get(gone.state, _MISSING[stored.record.custody])
+    }.get(gone.state, _MISSING[stored.record.custody].format(gone.message))
     hint = gone.hint
     if gone.state == "retired":
         hint = f"vault-asc key retire {stored.name} makes it the oldest version that may sign"
     elif gone.state == "missing":
         # Vault prunes the oldest first: with this version all earlier ones are gone.
-        hint = hint or _forward(stored)
-        if stored.record.custody is Custody.TRANSIT:
+        hint = f"{hint}, or {_forward(stored)}" if hint else _forward(stored)
+        if stored.record.custody is not Custody.KV:
             hint = f"{hint}, or bring it back from escrow or file: vault-asc key move {stored.name} --custody kv"
     return MissingVersionError(
         f'{stored.record.version_name} of key "{stored.name}" {how}',
@@ -167,6 +223,7 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
 _MISSING: Mapping[Custody, str] = {
     Custody.KV: "is missing (never written, or pruned by max_versions)",
     Custody.TRANSIT: "is missing (deleted with its key, or never imported)",
+    Custody.ENGINE: "is missing: {}",
 }
 
 

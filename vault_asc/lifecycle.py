@@ -5,6 +5,7 @@ still current, and the repeated command completes. No command here reads a priva
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from vault_asc.clock import Clock, iso
@@ -15,6 +16,7 @@ from vault_asc.errors import (
     PermissionDeniedError,
     PrivateKeyError,
     TokenRequestError,
+    VaultAscError,
     VaultError,
     VaultUnavailableError,
 )
@@ -22,7 +24,7 @@ from vault_asc.key.fingerprint import parse_fingerprint
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
-from vault_asc.placement import Place, Placement
+from vault_asc.placement import Place, Placement, overtaken
 from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
@@ -63,22 +65,36 @@ class Lifecycle:
         return Placement(self.store)
 
     def import_key(
-        self, name: str, key: PrivateKey, identity: Identity, custody: Custody = Custody.KV, *, escrow: bool = True
+        self,
+        name: str,
+        key: PrivateKey,
+        identity: Identity,
+        custody: Custody = Custody.KV,
+        *,
+        escrow: bool = True,
+        role: str | None = None,
     ) -> Change:
         """Store a new key under a name that is free. Importing the same key again changes nothing.
 
-        `escrow` is for custody transit: whether the private part is kept in KV too, where no minter can read it.
+        Args:
+            name: its name from now on.
+            key: the private key.
+            identity: Apple's IDs of it.
+            custody: how it is to be kept.
+            escrow: in custody transit, whether the private part is kept in KV too, where no minter can read it.
+            role: in custody engine, the role by which its tokens are read; by default the name.
         """
         self.store.vault.require_kv2(self.store.layout.mount)
         # Before the record itself, so that one that is written in between makes the check-and-set write fail.
         facts = self.store.record_metadata(name)
         present = self.store.find(name)
         if present is not None:
-            return _already(present, key, identity, custody, escrow=escrow)
+            _refuse_other(present, key, identity, custody, escrow=escrow, role=role)
+            return self._unchanged(present)
         self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
-        cas = self.placement.check(name, custody=custody, escrow=escrow, key=key)
+        cas = self.placement.check(name, custody=custody, escrow=escrow, key=key, role=role)
         who = self.store.vault.whoami()
-        place = self.placement.put(name, key, identity.key_id, custody=custody, cas=cas)
+        place = self.placement.put(name, key, identity, custody=custody, cas=cas, role=role)
         record = Record(
             custody=custody,
             identity=identity,
@@ -89,7 +105,8 @@ class Lifecycle:
             changed_by=who,
             **place._asdict(),
         )
-        self.store.write_record(name, record, cas=facts.current_version)
+        with self._engine_following(name, record):
+            self.store.write_record(name, record, cas=facts.current_version)
         return Change(self.store.read(name), changed=True)
 
     def stage(self, name: str, key: PrivateKey, key_id: str, superseded: Callable[[Note], object] = _unheard) -> Note:
@@ -111,7 +128,8 @@ class Lifecycle:
         if (stored.record.spki_sha256, stored.record.identity.key_id) == (key.spki_sha256, key_id):
             return None
         _refuse_current(stored, key, key_id)
-        self._check_stage(stored, key)
+        if not _is_of(self.placement.staged(stored, self.store.note(name)[0]), key, key_id):
+            self._check_stage(stored, key)
         return stored
 
     def _check_stage(self, stored: StoredRecord, key: PrivateKey) -> int | None:
@@ -122,13 +140,24 @@ class Lifecycle:
         name, record = stored.name, stored.record
         note, note_version = self.store.note(name)
         waiting = self.placement.staged(stored, note)
-        if waiting and (waiting.key_id, waiting.spki_sha256) == (key_id, key.spki_sha256):
+        if waiting and _is_of(waiting, key, key_id):
             return waiting
         cas = self._check_stage(stored, key)
         who = self.store.vault.whoami()
-        place = self.placement.put(name, key, key_id, custody=record.custody, cas=cas, stored=stored)
-        new = Note(place.private_version, key_id, key.spki_sha256, iso(self.clock()), who, place.transit_version)
+        identity = record.identity._replace(key_id=key_id)
+        place = self.placement.put(name, key, identity, custody=record.custody, cas=cas, stored=stored)
+        new = Note(
+            place.private_version,
+            key_id,
+            key.spki_sha256,
+            iso(self.clock()),
+            who,
+            place.transit_version,
+            place.engine_version,
+        )
         self.store.write_note(name, new, cas=note_version)
+        if record.custody is Custody.ENGINE and self.placement.of_note(stored, new) is None:
+            raise overtaken(name)
         if waiting:
             superseded(waiting)
         return new
@@ -142,7 +171,7 @@ class Lifecycle:
         note = self.placement.staged(stored, self.store.note(name)[0])
         expected = None if fingerprint is None else parse_fingerprint(fingerprint)
         if expected is not None and stored.record.spki_sha256 == expected:
-            return Change(stored, changed=False)  # repeated after an interruption
+            return self._unchanged(stored)  # repeated after an interruption
         if note is None:
             raise NotFoundError(
                 f'nothing is staged for key "{name}", the current key stays',
@@ -168,7 +197,7 @@ class Lifecycle:
                 f'the staged version of "{stored.name}" is not where its note says, the current key stays',
                 hint=f"stage it again: vault-asc key stage {stored.name} FILE",
             )
-        return self.replace(
+        return self._point(
             stored,
             stored.record._replace(
                 identity=stored.record.identity._replace(key_id=note.key_id),
@@ -188,7 +217,7 @@ class Lifecycle:
         """
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
-            return Change(stored, changed=False)
+            return self._unchanged(stored)
         _refuse_current(stored, key, key_id)
         note = self._stage(stored, key, key_id, superseded)
         try:
@@ -207,7 +236,7 @@ class Lifecycle:
         stored = self.store.read(name)
         current = stored.record
         if to == current.version:
-            return Change(stored, changed=False)
+            return self._unchanged(stored)
         own = _kept_in(current.custody, self.store.history(name))
         older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
@@ -216,7 +245,7 @@ class Lifecycle:
                 f'the history of "{name}" does not show {what}, nothing was changed',
                 hint=f"see its versions: vault-asc key show {name}",
             )
-        place = self.placement.of_record(name, older)
+        place = self.placement.of_record(stored, older)
         if place is None:
             raise NotFoundError(
                 f'{older.version_name} of "{name}" is gone (pruned, deleted or destroyed), nothing was changed',
@@ -229,22 +258,24 @@ class Lifecycle:
             imported_by=older.imported_by,
             **_still_kept(current, place)._asdict(),
         )
-        retired_below = self.placement.let_sign(place)
+        retired_below = self.placement.transit.let_sign(place)
         try:
-            change = self.replace(stored, wanted)
+            change = self._point(stored, wanted)
         except ConflictError:
             if retired_below and current.transit_key is not None:
                 self.store.transit.retire_below(current.transit_key, retired_below)
             raise
-        self.placement.let_sign(place)  # again, for whoever has retired it before the record was written
+        self.placement.transit.let_sign(place)  # again, for whoever has retired it before the record was written
         return replace(change, reopened=retired_below > 0)
 
     def retire(self, name: str) -> bool:
         """Let older versions than the current one sign no more. False when that is so already.
 
-        Only Transit can refuse to sign: in custody kv whoever has read an older version has it.
+        Transit can refuse to sign, the engine forgets them: in custody kv whoever has read an older version has it.
         """
         stored = self.store.read(name)
+        if stored.record.custody is Custody.ENGINE:
+            return self.placement.engine.retire(name, stored.record.version)
         where, version = stored.record.transit_key, stored.record.transit_version
         if stored.record.custody is not Custody.TRANSIT or where is None or version is None:
             raise TokenRequestError(
@@ -265,52 +296,122 @@ class Lifecycle:
         return True
 
     def set_state(self, name: str, state: State) -> Change:
-        """Disable or enable minting."""
+        """Disable or enable minting; in the engine for all its roles, whoever reads their tokens."""
         stored = self.store.read(name)
         if stored.record.state is state:
-            return Change(stored, changed=False)
-        return self.replace(stored, stored.record._replace(state=state))
+            return self._unchanged(stored)
+        if stored.record.role is not None:
+            self.placement.engine.follow(name, None, state)
+        wanted = stored.record._replace(state=state)
+        with self._engine_following(name, wanted):
+            return self.replace(stored, wanted)
 
     def destroy(self, name: str, *, leftover: bool = False) -> bool:
         """Remove a disabled key with all its versions, for good. False when there was nothing left to remove.
 
         One whose record is deleted or destroyed gives no tokens either, so it need not be disabled. What lies in Transit
-        and no record points to could be another store's, so it goes only when `leftover` says so.
+        or the engine and no record points to could be another store's, so it goes only when `leftover` says so.
         """
         try:
             stored = self.store.find(name)
         except MissingVersionError:
             stored = None
-        transit_key = (stored.record.transit_key if stored else None) or (self.leftover(name) if leftover else None)
+        left = self.leftovers(name) if leftover else {}
+        transit_key = (stored.record.transit_key if stored else None) or left.get(Custody.TRANSIT)
+        role = (stored.record.role if stored else None) or left.get(Custody.ENGINE)
         if stored is None:
-            left = self.store.private_metadata(name), self.store.record_metadata(name)
-            if transit_key is None and not any(metadata.current_version for metadata in left):
+            in_kv = self.store.private_metadata(name), self.store.record_metadata(name)
+            if not transit_key and not role and not any(metadata.current_version for metadata in in_kv):
                 return False
         elif stored.record.state is not State.DISABLED:
             raise TokenRequestError(
                 f'key "{name}" is enabled, nothing was destroyed',
                 hint=f"make sure that nobody mints from it any more, then: vault-asc key disable {name}",
             )
-        self.store.remove(name, transit_key)
+        self.store.remove(name, transit_key, role)
         return True
 
-    def leftover(self, name: str) -> str | None:
-        """The key in Transit that an interrupted import or move has left; None also when this token cannot see it."""
-        try:
-            where = self.store.layout.transit(name)
-            return where if self.store.transit.find(where) else None
-        except VaultUnavailableError:
-            raise
-        except (VaultError, ConfigError):  # no right, no such mount, or a prefix that has no name in Transit
-            return None
+    def leftovers(self, name: str) -> dict[Custody, str]:
+        """What an interrupted import or move has left: its name in Transit, in the engine that of its role.
+
+        What this token cannot see is left out.
+        """
+        looks = {Custody.TRANSIT: self._left_in_transit, Custody.ENGINE: self._left_in_engine}
+        found = {custody: _if_seen(look, name) for custody, look in looks.items()}
+        return {custody: where for custody, where in found.items() if where is not None}
+
+    def _left_in_transit(self, name: str) -> str | None:
+        where = self.store.layout.transit(name)
+        return where if self.store.transit.find(where) else None
+
+    def _left_in_engine(self, name: str) -> str | None:
+        return name if self.store.engine.find(name) else None
 
     # -- writing and looking back --------------------------------------------------------------------------------
+
+    def _point(self, stored: StoredRecord, record: Record) -> Change:
+        """Let the record name another version, and the engine follow it, for those who read tokens without a record.
+
+        Both at any moment name versions that sign: the engine gives older versions than its current one to whoever
+        asks for them, so it goes ahead first and back last.
+        """
+        if record.custody is Custody.ENGINE and record.version > stored.record.version:
+            self.placement.engine.go_ahead(stored, record.version)
+        change: Change | None = None
+        try:
+            with self._engine_following(stored.name, record):
+                change = self.replace(stored, record)
+        except VaultError as error:
+            if change is None or self.placement.of_record(change.stored, record) is not None:
+                raise
+            raise self._taken_back(change) from error
+        return change
+
+    def _taken_back(self, change: Change) -> ConflictError:
+        """For a version that somebody else dropped from the engine between the look at it and the record."""
+        name, before = change.stored.name, change.before
+        with suppress(VaultAscError):  # whoever has written the record since then has looked
+            if before is not None:
+                self.replace(change.stored, before.record)
+                self.placement.engine.let_follow(name)
+        return ConflictError(
+            f'{change.stored.record.version_name} of "{name}" was dropped by somebody else at that moment, so the change'
+            " was taken back",
+            hint=f"look first, then repeat: vault-asc key show {name}",
+        )
+
+    @contextmanager
+    def _engine_following(self, name: str, record: Record) -> Iterator[None]:
+        """Write this record; then the engine is to say what the record says, and be it that of somebody faster."""
+        try:
+            yield
+        except VaultAscError:
+            if record.role is not None:
+                with suppress(VaultAscError):  # why the record was not written matters more
+                    self.placement.engine.let_follow(name)
+            raise
+        if record.role is not None:
+            self.placement.engine.let_follow(name)
+
+    def _unchanged(self, stored: StoredRecord) -> Change:
+        """For a record that is right already; an interruption may have kept the engine from following it."""
+        behind = stored.record.role is not None and self.placement.engine.let_follow(stored.name)
+        return Change(stored, changed=behind)
 
     def replace(self, stored: StoredRecord, record: Record) -> Change:
         """Make `record` the current one of the key, in the name of whoever asks."""
         signed = record._replace(changed_by=self.store.vault.whoami())
         self.store.write_record(stored.name, signed, cas=stored.version)
         return Change(self.store.read(stored.name), changed=True, before=stored)
+
+
+def _if_seen(look: Callable[[str], str | None], name: str) -> str | None:
+    try:
+        return look(name)
+    except VaultUnavailableError:
+        raise
+    except (VaultError, ConfigError):  # no right, no such mount, or a prefix that has no name in Transit
+        return None
 
 
 def _kept_in(custody: Custody, history: Iterable[StoredRecord]) -> Iterator[Record]:
@@ -325,7 +426,14 @@ def _kept_in(custody: Custody, history: Iterable[StoredRecord]) -> Iterator[Reco
 def _still_kept(current: Record, place: Place) -> Place:
     """The place of an older version without the copies that a finished move has removed since."""
     kept = current.private_version is not None
-    return place._replace(transit_key=current.transit_key, private_version=place.private_version if kept else None)
+    return place._replace(
+        transit_key=current.transit_key, role=current.role, private_version=place.private_version if kept else None
+    )
+
+
+def _is_of(note: Note | None, key: PrivateKey, key_id: str) -> bool:
+    """Whether a note tells of this key."""
+    return note is not None and (note.key_id, note.spki_sha256) == (key_id, key.spki_sha256)
 
 
 def _refuse_current(stored: StoredRecord, key: PrivateKey, key_id: str) -> None:
@@ -354,24 +462,37 @@ def _other_ids(stored: StoredRecord) -> ConflictError:
     )
 
 
-def _already(present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody, *, escrow: bool) -> Change:
-    record = present.record
-    if record.spki_sha256 == key.spki_sha256 and record.identity == identity:
-        if record.custody is custody and not escrow and record.private_version is not None:
-            raise ConflictError(
-                f'this key is "{present.name}" already, with escrow in KV; nothing was changed',
-                hint=f"to remove the escrow: vault-asc key move {present.name} --finish --remove-copy",
-            )
-        if record.custody is custody:
-            return Change(present, changed=False)
+def _refuse_other(
+    present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody, *, escrow: bool, role: str | None
+) -> None:
+    """Refuse what is not the key that is there, kept as it is there."""
+    name, record = present.name, present.record
+    if record.spki_sha256 != key.spki_sha256:
         raise ConflictError(
-            f'this key is "{present.name}" already, in custody {record.custody}; nothing was changed',
-            hint=f"to change that: vault-asc key move {present.name} --custody {custody}",
+            f'key "{name}" exists: key ID {record.identity.key_id}, imported by'
+            f" {record.imported_by} at {record.imported_at}; nothing was changed",
+            hint=f"to replace it: vault-asc key rotate {name} FILE; or choose another name",
         )
-    if record.spki_sha256 == key.spki_sha256:
+    if record.identity != identity:
         raise _other_ids(present)
-    raise ConflictError(
-        f'key "{present.name}" exists: key ID {record.identity.key_id}, imported by'
-        f" {record.imported_by} at {record.imported_at}; nothing was changed",
-        hint=f"to replace it: vault-asc key rotate {present.name} FILE; or choose another name",
-    )
+    if record.custody is not custody:
+        raise ConflictError(
+            f'this key is "{name}" already, in custody {record.custody}; nothing was changed',
+            hint=f"to change that: vault-asc key move {name} --custody {custody}",
+        )
+    if custody is Custody.TRANSIT and not escrow and record.private_version is not None:
+        raise ConflictError(
+            f'this key is "{name}" already, with escrow in KV; nothing was changed',
+            hint=f"to remove the escrow: vault-asc key move {name} --finish --remove-copy",
+        )
+    refuse_other_role(present, role)
+
+
+def refuse_other_role(stored: StoredRecord, role: str | None) -> None:
+    """Refuse a role for a key that has one in the engine."""
+    known = stored.record.role
+    if role is not None and known not in {None, role}:
+        raise ConflictError(
+            f'tokens of "{stored.name}" are read by role "{known}" already; nothing was changed',
+            hint=f"leave --role away; a further role: vault write ENGINE/roles/{role} key={stored.name}",
+        )

@@ -6,16 +6,16 @@ then the record says where a copy may still lie, and that minters of the old cus
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from vault_asc import acl
 from vault_asc.custody import private_key_of
 from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, PrivateKeyError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Change, Lifecycle, refuse_other_role
 from vault_asc.names import Custody
-from vault_asc.placement import Place
-from vault_asc.record import Note, Record, StoredRecord
+from vault_asc.placement import Place, beside
+from vault_asc.record import Note, Record, State, StoredRecord
 from vault_asc.store import Store
 from vault_asc.vault import NO_METADATA, InvalidTokenError, MissingVersionError
 from vault_asc.vault.capabilities import capabilities_self
@@ -43,7 +43,15 @@ class Moving:
         """Where the keys lie."""
         return self.keeper.store
 
-    def move(self, name: str, custody: Custody, key: PrivateKey | None = None, *, granted: bool = False) -> Change:
+    def move(
+        self,
+        name: str,
+        custody: Custody,
+        key: PrivateKey | None = None,
+        *,
+        granted: bool = False,
+        role: str | None = None,
+    ) -> Change:
         """Move the current version of a key. Repeated it completes, or changes nothing.
 
         Args:
@@ -52,46 +60,80 @@ class Moving:
             key: its private part from a file; else the one in KV is used, which needs the right to read it.
             granted: whether somebody has seen to it that all minters have the grant of the new custody; else the
                 policies in Vault are asked.
+            role: to custody engine, the role by which its tokens are read; by default the key's name.
         """
         stored = self.store.read(name)
         if stored.record.custody is custody:
             return Change(stored, changed=False)
+        if stored.record.moved_from not in {None, custody}:
+            raise ConflictError(
+                f'"{name}" was moved from custody {stored.record.moved_from}, which is not finished; nothing was changed',
+                hint=f"finish that first: vault-asc key move {name} --finish",
+            )
         if stored.record.moved_from is custody and self._let_go(stored.record, custody):
             raise ConflictError(
                 f'what lies of "{name}" in custody {custody} is being removed by {stored.record.changed_by};'
                 " nothing was changed",
                 hint=f"finish that first: vault-asc key move {name} --finish --remove-copy",
             )
+        refuse_other_role(stored, role)
         if key is not None:
             _require_current(stored, key)
         if not granted:
-            self._require_grants(stored, custody)
-        place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
-        change = self.keeper.replace(
-            stored, stored.record._replace(custody=custody, moved_from=stored.record.custody, **place._asdict())
-        )
-        self.keeper.placement.let_sign(place)  # for whoever has retired it before the record was written
+            self._require_grants(stored, custody, role)
+        if custody is Custody.ENGINE:
+            place = self._to_engine(stored, key, role)
+        else:
+            place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
+        wanted = stored.record._replace(custody=custody, moved_from=stored.record.custody, **place._asdict())
+        try:
+            change = self.keeper.replace(stored, wanted)
+        except ConflictError:
+            self._stop_unrecorded(stored, custody)
+            raise
+        self.keeper.placement.transit.let_sign(place)  # for whoever has retired it before the record was written
         return change
 
+    def _to_engine(self, stored: StoredRecord, key: PrivateKey | None, role: str | None) -> Place:
+        record, engine = stored.record, self.keeper.placement.engine
+        engine.check(stored.name, stored, key, role)
+        put = engine.put(stored.name, key or self._kept(stored, Custody.ENGINE), record.identity, stored)
+        engine.follow(stored.name, put.engine_version, record.state)  # before anybody can read tokens of it
+        own = record.role or role or stored.name
+        engine.give_role(stored.name, own)
+        return put._replace(private_version=record.private_version, transit_key=record.transit_key, role=own)
+
+    def _stop_unrecorded(self, stored: StoredRecord, custody: Custody) -> None:
+        """In the engine nothing gives tokens that no record knows of: disabling the key would not end them."""
+        if custody is Custody.ENGINE:
+            now = self.store.find(stored.name)
+            if now is None or now.record.role is None:
+                self.keeper.placement.engine.follow(stored.name, None, State.DISABLED)
+
     def _to_transit(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
-        place = self.keeper.placement.put_transit(stored.name, key or private_key_of(self.store, stored), stored)
-        return place._replace(private_version=stored.record.private_version)
+        own = key or self._kept(stored, Custody.TRANSIT)
+        put = self.keeper.placement.transit.put(stored.name, own, stored)
+        return put._replace(private_version=stored.record.private_version, role=stored.record.role)
 
     def _to_kv(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
-        place = Place(stored.record.private_version, stored.record.transit_key)
+        place = beside(stored.record)
         if key is None:
-            try:
-                private_key_of(self.store, stored)  # minters will use it, so it has to be the right one
-            except MissingVersionError as gone:
-                raise NotFoundError(
-                    f'there is no escrow of the current version of "{stored.name}" in KV, nothing was changed',
-                    hint=f"give the .p8 file: vault-asc key move {stored.name} --custody kv --file FILE",
-                ) from gone
+            self._kept(stored, Custody.KV)  # minters will use it, so it has to be the right one
             return place
         placement = self.keeper.placement
         cas = placement.check(stored.name, custody=Custody.KV, escrow=True, stored=stored)
-        put = placement.put(stored.name, key, stored.record.identity.key_id, custody=Custody.KV, cas=cas)
+        put = placement.put(stored.name, key, stored.record.identity, custody=Custody.KV, cas=cas)
         return place._replace(private_version=put.private_version)
+
+    def _kept(self, stored: StoredRecord, custody: Custody) -> PrivateKey:
+        """The private part in KV, where there is one."""
+        try:
+            return private_key_of(self.store, stored)
+        except MissingVersionError as gone:
+            raise NotFoundError(
+                f'there is no private part of the current version of "{stored.name}" in KV, nothing was changed',
+                hint=f"give the .p8 file: vault-asc key move {stored.name} --custody {custody} --file FILE",
+            ) from gone
 
     def finish(self, name: str, *, remove_copy: bool = False, trusted: Collection[str] = ()) -> Change:
         """Claim the custody that a key was moved to, provided that no policy grants the old place any more.
@@ -103,32 +145,49 @@ class Moving:
         """
         stored = last = self.store.read(name)
         record = stored.record
-        old = Custody.KV if record.custody is Custody.TRANSIT else Custody.TRANSIT
-        grant = self._grant(stored, old)
-        ways = _ways(grant, old)
-        still = [
-            policy
-            for policy, text in self._texts().items()
-            if policy not in trusted and any(acl.grants(text, way.path, way.capability) for way in ways)
-        ]
-        if still:
-            raise TokenRequestError(
-                f'the move of "{name}" to custody {record.custody} is not finished: "{grant.capability}" on'
-                f' "{grant.path}" is still granted by {", ".join(still)}',
-                hint="take it out of each, for that of the key's minter:"
-                f" vault-asc policy write minter --key {name} --custody {record.custody} --force;"
-                " or name those that may keep it with --trust POLICY",
-            )
-        if remove_copy:
-            last = self._remove_copy(stored, old)
-        elif record.moved_from is old and self._let_go(record, old) and self._lies_in(name, old):
-            raise TokenRequestError(
-                f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
-                hint=f"vault-asc key move {name} --finish --remove-copy",
-            )
+        others = _other_custodies(record)
+        for old in others:
+            self._require_no_grant(stored, old, trusted)
+        for old in others:
+            if remove_copy:
+                last = self._remove_copy(last, old)
+            elif record.moved_from is old and self._let_go(record, old) and self._lies_in(name, old):
+                raise TokenRequestError(
+                    f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
+                    hint=f"vault-asc key move {name} --finish --remove-copy",
+                )
         if last.record.moved_from is not None:
             last = self.keeper.replace(last, last.record._replace(moved_from=None)).stored
         return Change(last, changed=last.record != record, before=stored)
+
+    def _require_no_grant(self, stored: StoredRecord, old: Custody, trusted: Collection[str]) -> None:
+        texts = {name: text for name, text in self._texts().items() if name not in trusted}
+        for grant in self._grants(stored, old):
+            ways = _ways(grant, old)
+            still = [
+                policy
+                for policy, text in texts.items()
+                if any(acl.grants(text, way.path, way.capability) for way in ways)
+            ]
+            if not still:
+                continue
+            custody = stored.record.custody
+            raise TokenRequestError(
+                f'the move of "{stored.name}" to custody {custody} is not finished: "{grant.capability}" on'
+                f' "{grant.path}" is still granted by {", ".join(still)}',
+                hint="take it out of each, for that of the key's minter:"
+                f" vault-asc policy write minter --key {stored.name} --custody {custody} --force;"
+                " or name those that may keep it with --trust POLICY",
+            )
+
+    def _grants(self, stored: StoredRecord, old: Custody) -> list[Grant]:
+        """All that lead to tokens in a custody: in the engine any role of the key does."""
+        own = self._grant(stored, old)
+        if old is not Custody.ENGINE:
+            return [own]
+        roles = self.store.engine.roles_of(stored.name)
+        others = (Grant(f"{self.store.layout.engine_mount}/token/{role}", own.capability) for role in roles)
+        return [own, *(grant for grant in others if grant != own)]
 
     def _remove_copy(self, stored: StoredRecord, old: Custody) -> StoredRecord:
         """Remove what lies in the old custody; what counts is the place, not what the record says of it.
@@ -137,16 +196,36 @@ class Moving:
         """
         if not self._lies_in(stored.name, old):
             return stored
-        self._require_right_to_remove(stored.name, old)
-        record = stored.record._replace(moved_from=old)
-        without = record._replace(private_version=None) if old is Custody.KV else record._replace(transit_key=None)
+        role = self._role_there(stored)
+        if old is Custody.ENGINE:
+            self._require_no_other_role(stored.name, role)
+        self._require_right_to_remove(stored.name, old, role)
+        without = _without(stored.record._replace(moved_from=old), old)
         last = self.keeper.replace(stored, without).stored
         if old is Custody.KV:
             for path in self._kv_copy(stored.name):
                 self.store.vault.kv_delete_all(self.store.layout.mount, path)
-        else:
+        elif old is Custody.TRANSIT:
             self.store.transit.delete(self.store.layout.transit(stored.name))
+        else:
+            self.store.engine.delete(stored.name, role)
         return last
+
+    def _role_there(self, stored: StoredRecord) -> str:
+        """The key's own role in the engine, by the history too: a removal that was interrupted has let go of it."""
+        if stored.record.role is not None:
+            return stored.record.role
+        known = (old.record.role for old in self.store.history(stored.name) if old.record.role is not None)
+        return next(known, stored.name)
+
+    def _require_no_other_role(self, name: str, role: str) -> None:
+        """Refuse before the record is written what the engine would refuse after it."""
+        others = [other for other in self.store.engine.roles_of(name) if other != role]
+        if others:
+            raise TokenRequestError(
+                f'key "{name}" in the engine is used by other roles ({", ".join(others)}); nothing was changed',
+                hint=f"remove them first: vault delete {self.store.layout.engine_mount}/roles/{others[0]}",
+            )
 
     def _kv_copy(self, name: str) -> tuple[str, str]:
         """The note, which would tell of versions that KV counts anew, and the private part, which is looked for."""
@@ -155,18 +234,22 @@ class Moving:
     def _lies_in(self, name: str, custody: Custody) -> bool:
         if custody is Custody.KV:
             return self.store.private_metadata(name) != NO_METADATA
+        if custody is Custody.ENGINE:
+            return self.store.engine.find(name) is not None
         return self.store.transit.find(self.store.layout.transit(name)) is not None
 
     @staticmethod
     def _let_go(record: Record, custody: Custody) -> bool:
         """Whether the record has given up what lies in a custody that is not its own."""
-        return (record.private_version if custody is Custody.KV else record.transit_key) is None
+        return getattr(record, _POINTERS[custody]) is None
 
-    def _require_right_to_remove(self, name: str, custody: Custody) -> None:
+    def _require_right_to_remove(self, name: str, custody: Custody, role: str) -> None:
         """Refuse before the record is written what Vault would refuse after it."""
         layout = self.store.layout
         if custody is Custody.KV:
             paths = [f"{layout.mount}/metadata/{path}" for path in self._kv_copy(name)]
+        elif custody is Custody.ENGINE:
+            paths = [f"{layout.engine_mount}/roles/{role}", f"{layout.engine_mount}/keys/{name}"]
         else:
             paths = [f"{layout.transit_mount}/keys/{layout.transit(name)}"]
         allowed = capabilities_self(self.store.vault, paths)
@@ -183,9 +266,9 @@ class Moving:
 
     # -- grants --------------------------------------------------------------------------------------------------
 
-    def _require_grants(self, stored: StoredRecord, custody: Custody) -> None:
+    def _require_grants(self, stored: StoredRecord, custody: Custody, role: str | None) -> None:
         """Refuse a move after which a consumer could not mint: who may mint today has to be allowed to then."""
-        old, new = self._grant(stored, stored.record.custody), self._grant(stored, custody)
+        old, new = self._grant(stored, stored.record.custody), self._grant(stored, custody, role)
         texts = self._texts()
         ready = {name for name, text in texts.items() if acl.surely_grants(text, new.path, new.capability)}
         losing = [n for n, text in texts.items() if acl.grants(text, old.path, old.capability) and n not in ready]
@@ -199,10 +282,12 @@ class Moving:
             f" --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
         )
 
-    def _grant(self, stored: StoredRecord, custody: Custody) -> Grant:
+    def _grant(self, stored: StoredRecord, custody: Custody, role: str | None = None) -> Grant:
         layout = self.store.layout
         if custody is Custody.KV:
             return Grant(f"{layout.mount}/data/{layout.private(stored.name)}", "read")
+        if custody is Custody.ENGINE:
+            return Grant(f"{layout.engine_mount}/token/{stored.record.role or role or stored.name}", "read")
         where = stored.record.transit_key or layout.transit(stored.name)
         return Grant(f"{layout.transit_mount}/sign/{where}", "update")
 
@@ -229,7 +314,26 @@ def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
         )
 
 
+_POINTERS: Final = {Custody.KV: "private_version", Custody.TRANSIT: "transit_key", Custody.ENGINE: "role"}
+"""The field of the record that leads to what lies in a custody, whichever the key's own is."""
+
+
+def _without(record: Record, custody: Custody) -> Record:
+    nothing: dict[str, Any] = {_POINTERS[custody]: None}
+    return record._replace(**nothing)
+
+
+def _other_custodies(record: Record) -> list[Custody]:
+    """Those in which a copy may lie: by the record, and at least the one that keys are usually moved from."""
+    usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
+    known = {custody for custody, field in _POINTERS.items() if getattr(record, field) is not None}
+    known |= {record.moved_from} if record.moved_from else {usual}
+    return [custody for custody in Custody if custody in known and custody is not record.custody]
+
+
 def _ways(grant: Grant, custody: Custody) -> list[Grant]:
-    """All grants that let somebody mint: Transit takes a hash as one more segment, too."""
+    """All grants that let somebody mint: Transit takes a hash as one more segment, and the engine a write, too."""
+    if custody is Custody.ENGINE:
+        return [grant, *(Grant(grant.path, capability) for capability in ("create", "update"))]
     more = _HASHES if custody is Custody.TRANSIT else ()
     return [grant, *(Grant(f"{grant.path}/{name}", grant.capability) for name in more)]

@@ -17,11 +17,22 @@ _NAME: Final = r"(?a)[a-z0-9][a-z0-9-]{0,62}"
 _SEGMENT: Final = r"(?a)[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
 
 
+ENGINE_FILE: Final = "vault-plugin-secrets-asc"
+"""The executable of our engine, by Vault's pattern."""
+ENGINE_TYPE: Final = "asc"
+"""What it is called in the plugin catalog, and so the type of its mounts."""
+
+
 class Custody(StrEnum):
     """How the private part of a key is kept, and with that who signs."""
 
     KV = "kv"
     TRANSIT = "transit"
+    ENGINE = "engine"
+
+
+PLACE_NAMES: Final = {Custody.KV: "KV", Custody.TRANSIT: "Transit", Custody.ENGINE: "the engine"}
+"""Where the private part lies, for people."""
 
 
 def strictest(custodies: Iterable[Custody]) -> Custody:
@@ -29,9 +40,14 @@ def strictest(custodies: Iterable[Custody]) -> Custody:
     return max(custodies, key=list(Custody).index)
 
 
+def is_name(text: object) -> bool:
+    """Whether this is the name of a key, role or target."""
+    return isinstance(text, str) and re.fullmatch(_NAME, text) is not None
+
+
 def check_name(name: str, what: str = "key") -> str:
     """The name of a key, role or target: flat, lower case, at most 63 characters. Else `ConfigError`."""
-    if not re.fullmatch(_NAME, name):
+    if not is_name(name):
         raise ConfigError(
             f'{what} name "{safe_text(name)}" is not allowed',
             hint="use 1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",

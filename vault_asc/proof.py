@@ -24,7 +24,7 @@ def proven_token(store: Store, name: str, clock: Clock) -> Minted:
 
 def _public_key_pem(store: Store, stored: StoredRecord) -> str:
     """The public half: of the private part, or what the record has where there is none to be read."""
-    if stored.record.custody is Custody.TRANSIT:
+    if stored.record.custody is not Custody.KV:
         return public_key(str(stored.record.public_key)).pem()
     private = store.read_private(stored)
     return stored_private_key(str(private.data["private_key"])).public_key_pem()

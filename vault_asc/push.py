@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, TargetError, VaultAscError
-from vault_asc.rotation import TargetState, about, attempted, due
+from vault_asc.rotation import TargetState, Tick, about, attempted, due
 from vault_asc.state import StateDir, read_tick
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Pass:
         """
         from vault_asc.refreshing import failed, refresh  # a pass with nothing due does without
 
-        tick = read_tick(self.ticks, target.key) if self.ticks else None
+        tick = self._tick(target)
         tried = attempted(target, state, tick, self.clock())
         if isinstance(ports, VaultAscError):
             return failed(target, tried, ports, self.clock()), ports
@@ -155,9 +155,12 @@ class Pass:
             return _bug(error)
 
     def _reason(self, target: Target, state: TargetState) -> str | None:
-        tick = read_tick(self.ticks, target.key) if self.ticks else None
-        reason = due(target, state, tick, self.clock())
+        reason = due(target, state, self._tick(target), self.clock())
         return reason or (None if self.only_due else "asked for")
+
+    def _tick(self, target: Target) -> Tick | None:
+        """What the Agent saw of the record; None without an Agent, and by a role, of which there is no record to watch."""
+        return read_tick(self.ticks, target.key) if self.ticks and target.key is not None else None
 
 
 def _bug(error: Exception) -> VaultAscError:

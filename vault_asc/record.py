@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import VaultError
 from vault_asc.key.identity import Identity, KeyType, is_key_id
-from vault_asc.names import Custody
+from vault_asc.names import Custody, is_name, strictest
 from vault_asc.secret import safe_text
 
 FORMAT: Final = 1
@@ -32,7 +32,9 @@ class Record(NamedTuple):
         private_version: version of the private part; in custody transit that of the escrow, None without escrow.
         transit_key: name of the key in Transit, None when it has none there.
         transit_version: its version that signs, in custody transit.
-        public_key: base64 of the SPKI, in custody transit, where no private part is at hand to compare with.
+        role: the role in the engine that its tokens are read by, None when it is not there.
+        engine_version: its version that signs, in custody engine.
+        public_key: base64 of the SPKI, in custodies whose private part is not at hand to compare with.
         moved_from: where a copy may still lie that others may read or use, until the move is finished.
     """
 
@@ -46,13 +48,15 @@ class Record(NamedTuple):
     changed_by: str
     transit_key: str | None = None
     transit_version: int | None = None
+    role: str | None = None
+    engine_version: int | None = None
     public_key: str | None = None
     moved_from: Custody | None = None
 
     @property
     def version(self) -> int:
         """The version that signs, in the numbers of the custody."""
-        number = self.transit_version if self.custody is Custody.TRANSIT else self.private_version
+        number: int | None = getattr(self, _VERSION_FIELDS[self.custody])
         if number is None:
             raise BadRecordError(f"the record names no {VERSION_NAMES[self.custody]}")
         return number
@@ -108,6 +112,8 @@ class Record(NamedTuple):
             changed_by=safe_text(str(data["changed_by"])),
             transit_key=_transit_key(data),
             transit_version=_number(data, "transit_version"),
+            role=_role(data),
+            engine_version=_number(data, "engine_version"),
             public_key=None if data.get("public_key") is None else str(data["public_key"]),
             moved_from=None if data.get("moved_from") is None else Custody(data["moved_from"]),
         )
@@ -131,15 +137,19 @@ class Note(NamedTuple):
     staged_at: str
     staged_by: str
     transit_version: int | None = None
+    engine_version: int | None = None
 
     def version(self, custody: Custody) -> int | None:
         """Its number in a custody, None when it is not there."""
-        return self.transit_version if custody is Custody.TRANSIT else self.private_version
+        number: int | None = getattr(self, _VERSION_FIELDS[custody])
+        return number
 
     @property
     def version_name(self) -> str:
         """The version that was staged, for people, in the custody that it was staged in."""
-        custody = Custody.KV if self.transit_version is None else Custody.TRANSIT
+        custody = strictest(
+            custody for custody in Custody if custody is Custody.KV or self.version(custody) is not None
+        )
         return f"{VERSION_NAMES[custody]} {self.version(custody)}"
 
     def dump(self) -> dict[str, Any]:
@@ -157,15 +167,26 @@ class Note(NamedTuple):
                 safe_text(str(data["staged_at"])),
                 safe_text(str(data["staged_by"])),
                 _number(data, "transit_version"),
+                _number(data, "engine_version"),
             )
         except (KeyError, ValueError, TypeError):
             return None
 
 
-VERSION_NAMES: Final[Mapping[Custody, str]] = {Custody.KV: "private version", Custody.TRANSIT: "Transit version"}
+VERSION_NAMES: Final[Mapping[Custody, str]] = {
+    Custody.KV: "private version",
+    Custody.TRANSIT: "Transit version",
+    Custody.ENGINE: "engine version",
+}
+_VERSION_FIELDS: Final[Mapping[Custody, str]] = {
+    Custody.KV: "private_version",
+    Custody.TRANSIT: "transit_version",
+    Custody.ENGINE: "engine_version",
+}
 _NEEDED: Final[Mapping[Custody, tuple[str, ...]]] = {
     Custody.KV: ("private_version",),
     Custody.TRANSIT: ("transit_key", "transit_version", "public_key"),
+    Custody.ENGINE: ("role", "engine_version", "public_key"),
 }
 
 
@@ -189,6 +210,14 @@ def _number(data: Mapping[str, Any], field: str) -> int | None:
     if number < 1:  # Vault would take 0 for "the newest"
         raise ValueError(f"{field} is {number}")
     return number
+
+
+def _role(data: Mapping[str, Any]) -> str | None:
+    """Part of a path too."""
+    role = data.get("role")
+    if role is not None and not is_name(role):
+        raise ValueError("role")
+    return role
 
 
 def _transit_key(data: Mapping[str, Any]) -> str | None:

@@ -14,8 +14,8 @@ from vault_asc.outcome import Outcome, Probe
 from vault_asc.rotation import REFRESH_AT, TargetState, Tick, alarm_below, attempted, backoff
 
 if TYPE_CHECKING:
-    from vault_asc.custody import Minted
     from vault_asc.secret import Secret
+    from vault_asc.tokens import Token
 
 _RETRY_PERMANENT: Final = 900.0  # seconds, for what only a person can mend
 _RETRY_GONE: Final = 60.0  # seconds; a Vault version that is gone does not come back by itself
@@ -55,13 +55,14 @@ class Ports:
 
     Attributes:
         clock: the current moment.
-        mint: a token for a target; raises our errors.
+        mint: a token for a target, and the KV version of the record it was minted by, 0 for one that was read by a
+            role; raises our errors.
         write_token_file: writes the target's token file, if it has one.
         publisher: Nexla.
     """
 
     clock: Clock
-    mint: "Callable[[Target], Minted]"
+    mint: "Callable[[Target], tuple[Token, int]]"
     write_token_file: "Callable[[Target, Secret], None]"
     publisher: Publisher
 
@@ -71,19 +72,20 @@ def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports)
     started = ports.clock()
     tried = attempted(target, state, tick, started)
     try:
-        minted = ports.mint(target)
-        file_error = _written_to_file(target, minted, ports)
-        plan, probe = ports.publisher.publish(target, minted.token.value, tried.plan)
+        token, record_version = ports.mint(target)
+        file_error = _written_to_file(target, token, ports)
+        plan, probe = ports.publisher.publish(target, token.value, tried.plan)
     except VaultAscError as error:
         return failed(target, tried, error, ports.clock())
     written = replace(
         tried,
-        key_id=minted.token.key_id,
+        key_id=token.key_id,
         started_at=started,
-        issued_at=minted.token.issued_at,
-        expires_at=minted.token.expires_at,
-        usable_life=target.request.usable_life,
-        record_version=minted.stored.version,
+        issued_at=token.issued_at,
+        expires_at=token.expires_at,
+        # A role may give less than the target's lifetime.
+        usable_life=min(target.request.usable_life, int(token.remaining(started))),
+        record_version=record_version,
         plan=plan,
     )
     if file_error is not None:
@@ -91,10 +93,10 @@ def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports)
     return _proved(target, written, probe, ports.clock(), again=file_error is not None)
 
 
-def _written_to_file(target: Target, minted: "Minted", ports: Ports) -> VaultAscError | None:
+def _written_to_file(target: Target, token: "Token", ports: Ports) -> VaultAscError | None:
     """A full disk is no reason to let the token at Nexla die: the error is told, the push goes on."""
     try:
-        ports.write_token_file(target, minted.token.value)
+        ports.write_token_file(target, token.value)
     except VaultAscError as error:
         return error
     return None

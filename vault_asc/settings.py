@@ -5,9 +5,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from vault_asc.errors import NotFoundError
+from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.names import Custody
-from vault_asc.targets import Target
+from vault_asc.targets import Rendered, Target
 
 DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
 DEFAULT_NEXLA_API: Final = "https://dataops.nexla.io/nexla-api"
@@ -28,6 +28,7 @@ class StoreSettings(NamedTuple):
     mount: str = "secret"
     prefix: str = "asc"
     transit_mount: str = "asc-transit"
+    engine_mount: str = "asc"
     custodies: tuple[Custody, ...] = (Custody.KV,)
 
 
@@ -82,7 +83,13 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Config(NamedTuple):
-    """The whole configuration. `path` is the file it came from, None when there was none."""
+    """The whole configuration.
+
+    Attributes:
+        path: the file it came from, None when there was none.
+        targets: what is pushed to Nexla.
+        rendered: what the Agent alone keeps fresh.
+    """
 
     path: Path | None = None
     vault: VaultSettings = _VAULT
@@ -92,12 +99,23 @@ class Config(NamedTuple):
     appstoreconnect: AppStoreConnectSettings = _APPLE
     nexla: Mapping[str, NexlaSettings] = _NOTHING
     targets: tuple[Target, ...] = ()
+    rendered: tuple[Rendered, ...] = ()
+
+    @property
+    def all_targets(self) -> list[Target | Rendered]:
+        """What is pushed and what is rendered."""
+        return [*self.targets, *self.rendered]
 
     def target(self, name: str) -> Target:
-        """The target of that name; `NotFoundError` lists those there are."""
+        """The target of that name; `NotFoundError` lists those there are, `ConfigError` is for one that is rendered."""
         for target in self.targets:
             if target.name == name:
                 return target
+        if any(rendered.name == name for rendered in self.rendered):
+            raise ConfigError(
+                f'target "{name}" has no credential_id: the Agent renders it, and nothing is pushed',
+                hint="to push it, add credential_id = <number>; its token file is written with: vault-asc agent config",
+            )
         known = ", ".join(t.name for t in self.targets) or "none"
         raise NotFoundError(f'no target "{name}" in {self.path or "the configuration"}', hint=f"targets there: {known}")
 

@@ -1,6 +1,6 @@
 """How a key lies in Vault: a public record, a private part and, while a new version waits, a public note about it.
 
-Three KV v2 secrets per key, below one mount and prefix (and in custody transit a key in a Transit mount):
+Three KV v2 secrets per key, below one mount and prefix (and in custody transit or engine a key in a mount of that):
 
     keys/<name>      the record: public facts, and the only pointer to what is current
     private/<name>   private_key and key_id, nothing else; versions newer than the record's are staged
@@ -19,15 +19,25 @@ from vault_asc.errors import ConflictError, PermissionDeniedError, VaultUnavaila
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import transit_key
 from vault_asc.record import BadRecordError, Note, Record, StoredRecord
-from vault_asc.vault import CheckAndSetError, KvMetadata, KvSecret, LostAnswerError, MissingVersionError, Transit, Vault
+from vault_asc.vault import (
+    CheckAndSetError,
+    Engine,
+    KvMetadata,
+    KvSecret,
+    LostAnswerError,
+    MissingVersionError,
+    Transit,
+    Vault,
+)
 
 
 class Layout(NamedTuple):
-    """Where keys lie: KV v2 mount and prefix, and the Transit mount for keys in that custody."""
+    """Where keys lie: KV v2 mount and prefix, and the mounts of Transit and of the engine for keys in those custodies."""
 
     mount: str
     prefix: str
     transit_mount: str = "asc-transit"
+    engine_mount: str = "asc"
 
     def record(self, name: str) -> str:
         """Path of a record below the mount."""
@@ -125,6 +135,11 @@ class Store:
         """The Transit mount of this store."""
         return Transit(self.vault, self.layout.transit_mount)
 
+    @property
+    def engine(self) -> Engine:
+        """The mount of the engine of this store; a key has its own name there."""
+        return Engine(self.vault, self.layout.engine_mount)
+
     def read_private(self, stored: StoredRecord) -> KvSecret:
         """Exactly the private version that the record points to; in custody transit that is the escrow."""
         if stored.record.private_version is None:
@@ -169,11 +184,16 @@ class Store:
 
     # -- removal -------------------------------------------------------------------------------------------------
 
-    def remove(self, name: str, transit_key: str | None = None) -> None:
+    def remove(self, name: str, transit_key: str | None = None, role: str | None = None) -> None:
         """Remove a key for good, the record last, so that an interruption can be resumed.
 
-        `transit_key` is its name in Transit, when it has one there.
+        Args:
+            name: the key.
+            transit_key: its name in Transit, None when it has none there.
+            role: by which its tokens are read from the engine, None when it is not there.
         """
+        if role is not None:
+            self.engine.delete(name, role)
         if transit_key is not None:
             self.transit.delete(transit_key)
         for path in (self.layout.private(name), self.layout.note(name), self.layout.record(name)):

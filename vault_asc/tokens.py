@@ -44,12 +44,12 @@ class TokenRequest:
     """What a consumer asks for. Refused with `TokenRequestError` where Apple would refuse the token.
 
     Attributes:
-        lifetime: `exp - iat` in seconds, at most 1200.
+        asked_lifetime: `exp - iat` in seconds, at most 1200; None for the default: 1140, in custody engine the role's.
         scope: the calls that the token is good for, such as `GET /v1/apps`; empty means all that the key may.
         backdate: seconds by which `iat` lies in the past.
     """
 
-    lifetime: int = DEFAULT_LIFETIME
+    asked_lifetime: int | None = None
     scope: tuple[str, ...] = ()
     backdate: int = BACKDATE
 
@@ -66,6 +66,11 @@ class TokenRequest:
             )
         for entry in self.scope:
             _check_scope(entry)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds from `iat` to `exp`."""
+        return DEFAULT_LIFETIME if self.asked_lifetime is None else self.asked_lifetime
 
     @property
     def usable_life(self) -> int:

@@ -70,7 +70,12 @@ def test_every_commented_setting_of_init_is_one(cli: Cli, home: Path) -> None:
     assert not re.search(r"^# [a-z_]+ +=", text, re.MULTILINE)
     checked = cli("config", "check", "--config", "all.toml")
     assert checked.code == 0, checked.err
-    assert "target sales   key prod -> credential 5001 at Nexla default, tokens usable for 18m 0s" in checked.out
+    said = dict(re.findall(r"^  (target \S+) +(.*)$", checked.out, re.MULTILINE))
+    assert said == {
+        "target sales": "key prod -> credential 5001 at Nexla default, tokens usable for 18m 0s",
+        "target reports": "role reports -> /run/vault-asc/reports.jwt by the Agent alone, tokens usable for as long as"
+        " the role says",
+    }
 
 
 @pytest.mark.parametrize("name", ["vault-asc.toml", "other file.toml"])
@@ -122,8 +127,12 @@ def test_check_names_the_file_that_it_read(cli: Cli, home: Path, monkeypatch: py
         ("version = 1\n[agent]\ntick = '1h'", "agent.tick of 3600 s is not possible", "30s is the default"),
         ("version = 1\n[store]\nmount = '../x'", "is not a plain path", "letters, digits"),
         ("version = 1\n[store]\ntransit_mount = '../x'", "is not a plain path", "letters, digits"),
-        ("version = 1\n[store]\ncustodies = []", "store.custodies is empty", 'name "kv" or "transit"'),
-        ("version = 1\n[store]\ncustodies = ['x\\ny']", 'has "x\\ny", which is no custody', 'write "kv" or "transit"'),
+        ("version = 1\n[store]\ncustodies = []", "store.custodies is empty", 'name some of "kv", "transit", "engine"'),
+        (
+            "version = 1\n[store]\ncustodies = ['x\\ny']",
+            'has "x\\ny", which is no custody',
+            'write some of "kv", "transit", "engine"',
+        ),
         ("version = 1\n[store]\ncustodies = 'kv'", "custodies in [store] is a string, not an array", '["..."]'),
         ("version = 1\n[store]\ncustodies = ['transit']\nprefix = 'x.y'", "has a dot", "without dots"),
         ("version = 1\n[vault]\naddress = 'http://vault.example'", "is plain http to another machine", "https://"),
@@ -197,6 +206,60 @@ def test_the_address_option_beats_everything(user: User, monkeypatch: pytest.Mon
     monkeypatch.delenv("VAULT_ADDR")
     assert "http://127.0.0.1:1 cannot be reached" in user.fails(5, "key", "list").error
     assert user.fails(2, "key", "list", "--address", "x").error.startswith('--address "x"')
+
+
+BY_ROLE = TARGETS.replace('key = "prod"', 'role = "sales"')
+RENDERED = """\
+[[targets]]
+name = "reports"
+role = "reports"
+token_file = "/run/r"
+"""
+
+
+def test_check_tells_what_goes_by_a_role(cli: Cli, home: Path) -> None:
+    text = f"version = 1\nstore.engine_mount = 'team/asc'\n{BY_ROLE}{RENDERED}lifetime = '10m'\n"
+    (home / "vault-asc.toml").write_text(text, encoding="utf-8")
+    said = dict(re.findall(r"^  (\S+(?: \S+)?)  +(.*)$", cli("config", "check").out, re.MULTILINE))
+    assert said["engine"] == "team/asc"
+    assert said["target sales"].startswith("role sales -> credential 5001 at Nexla default, ")
+    assert said["target reports"] == "role reports -> /run/r by the Agent alone, tokens usable for 9m 0s"
+    (home / "vault-asc.toml").write_text("version = 1\nstore.custodies = ['engine']\n", encoding="utf-8")
+    assert re.search(r"^  engine +asc$", cli("config", "check").out, re.MULTILINE)
+
+
+def test_what_the_agent_renders_is_not_pushed_and_has_no_status(cli: Cli, home: Path) -> None:
+    (home / "vault-asc.toml").write_text(f"version = 1\n{RENDERED}", encoding="utf-8")
+    assert cli("status").out == "rendered by the Agent: 1 target\n"
+    assert cli("status", "--json").json["targets"] == []
+    for words, said in (
+        (("push", "reports"), "has no credential_id: the Agent renders it, and nothing is pushed"),
+        (("push", "--all"), "there are no targets to push in"),
+        (("status", "--check"), "there are no targets to push in"),
+    ):
+        done = cli(*words)
+        check_failure(done)
+        assert done.code == 2
+        assert said in done.error
+
+
+def test_status_of_a_target_by_a_role(cli: Cli, home: Path) -> None:
+    more = RENDERED.replace("reports", "more").replace("/run/r", "/run/m")
+    text = f"version = 1\n{BY_ROLE}{RENDERED}{more}"
+    (home / "vault-asc.toml").write_text(text, encoding="utf-8")
+    (row,) = cli("status", "--json").json["targets"]
+    assert (row["target"], row["key"], row["role"]) == ("sales", None, "sales")
+    said = cli("status").out
+    assert re.search(r"^sales +role sales +- +- +- ! +never pushed +now$", said, re.MULTILINE)
+    assert said.endswith("rendered by the Agent: 2 targets\nthe Agent has never ticked here\n")
+
+
+def test_an_agent_that_pushes_nothing_has_no_socket(cli: Cli, home: Path) -> None:
+    (home / "vault-asc.toml").write_text(f"version = 1\n{RENDERED}", encoding="utf-8")
+    assert "listener" not in cli("agent", "config").out
+    done = cli("agent", "config", "--user", "root")
+    check_failure(done)
+    assert (done.code, done.error) == (2, "with nothing to push there is no socket that could belong to a user")
 
 
 def test_status_and_push_of_a_configuration_without_targets(cli: Cli, home: Path) -> None:

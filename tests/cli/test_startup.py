@@ -96,6 +96,8 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
 def test_what_asks_no_server_loads_nothing_heavy(fresh: Path) -> None:
     text = (fresh / "vault-asc.toml").read_text(encoding="utf-8")
     (fresh / "pure.toml").write_text(f'{text}token_file = "{fresh}/other.jwt"\n', encoding="utf-8")
+    rendered = f'[[targets]]\nname = "reports"\nrole = "reports"\ntoken_file = "{fresh}/reports.jwt"\n'
+    (fresh / "roles.toml").write_text(text.replace("\nkey =", "\nrole =") + rendered, encoding="utf-8")
     lines = [
         ["status"],
         ["status", "--json"],
@@ -104,6 +106,9 @@ def test_what_asks_no_server_loads_nothing_heavy(fresh: Path) -> None:
         ["init", "new.toml"],
         ["agent", "config"],
         ["agent", "config", "--pure", "--config", "pure.toml"],
+        ["agent", "config", "--config", "roles.toml"],
+        ["config", "check", "--config", "roles.toml"],
+        ["push", "--all", "--dry-run", "--config", "roles.toml"],
         ["policy", "list"],
         ["policy", "show", "minter", "--key", "prod"],
         ["policy", "show", "key-admin", "--custody", "transit"],
@@ -124,7 +129,16 @@ def test_a_push_with_nothing_due_loads_nothing_heavy(fresh: Path, ticks: list[st
 
 
 def test_a_wrong_command_line_loads_nothing_heavy(fresh: Path) -> None:
-    lines = [["mnt"], ["key"], ["mint"], ["mint", "prod", "--nope"], ["push", "nope"], ["push"], ["mint", "../x"]]
+    lines = [
+        ["mnt"],
+        ["key"],
+        ["mint"],
+        ["mint", "prod", "--nope"],
+        ["push", "nope"],
+        ["push"],
+        ["mint", "../x"],
+        ["mint", "prod", "--role", "sales"],
+    ]
     lines += [
         ["key", "move", "prod"],
         ["key", "import", "x"],

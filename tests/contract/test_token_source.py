@@ -1,6 +1,7 @@
 """What every custody promises to whoever mints by name, and how each says that it cannot."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,14 +43,18 @@ class Kept:
         layout = keeper.store.layout
         if self.custody is Custody.KV:
             keeper.store.vault.kv_delete_all(layout.mount, layout.private(NAME))
-        else:
+        elif self.custody is Custody.TRANSIT:
             keeper.store.transit.delete(layout.transit(NAME))
+        else:
+            role = keeper.store.read(NAME).record.role
+            keeper.store.engine.delete(NAME, str(role))
 
 
 KEPT: Final[Mapping[str, Kept]] = {
     "kv": Kept(Custody.KV),
     "transit": Kept(Custody.TRANSIT),
     "transit without escrow": Kept(Custody.TRANSIT, escrow=False),
+    "engine": Kept(Custody.ENGINE),
 }
 
 
@@ -63,8 +68,8 @@ def kept(request: pytest.FixtureRequest) -> Kept:
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as made:
+def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str, engine_mount: str) -> Iterator[Lifecycle]:
+    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount, engine_mount=engine_mount) as made:
         yield made
 
 
@@ -106,11 +111,15 @@ def test_token_has_exactly_the_claims_and_the_keys_signature(
     key = new_key()
     kept.place(keeper, key, who)
 
-    minted = source(keeper.store).token(TokenRequest(lifetime=600, scope=("GET /v1/apps",)))
+    minted = source(keeper.store).token(TokenRequest(600, scope=("GET /v1/apps",)))
 
     header, claims = verified(minted.token, key)
     assert header == {"alg": "ES256", "kid": who.key_id, "typ": "JWT"}
-    issued = int(NOW) - 60
+    if kept.custody is Custody.ENGINE:
+        assert abs(claims["iat"] + 60 - time.time()) < 30  # its own clock, not ours
+        issued = claims["iat"]
+    else:
+        issued = int(NOW) - 60
     assert claims == whose | {"iat": issued, "exp": issued + 600, "scope": ["GET /v1/apps"]}
     assert minted.stored.record.identity == who
     assert minted.stored.record.custody is kept.custody
@@ -422,6 +431,148 @@ def test_transit_mount_that_is_not_there(keeper: Lifecycle) -> None:
     assert "vault secrets enable -path=nowhere transit" in str(caught.value.hint)
 
 
+# What can be wrong with a key in the engine, with its role, or with what the record says of them.
+
+
+@dataclass(frozen=True)
+class InEngine:
+    """The key `prod` and its role in the hands of somebody who may do everything."""
+
+    keeper: Lifecycle
+    root: Root
+    kv: str
+    engine: str
+
+    def write(self, path: str, **data: object) -> None:
+        self.root("POST", f"{self.engine}/{path}", data)
+
+    def delete(self, *paths: str) -> None:
+        for path in paths:
+            self.root("DELETE", f"{self.engine}/{path}")
+
+    def replace(self, kid: str, key: PrivateKey, who: Identity = TEAM) -> None:
+        """The same name, from the start, for another key."""
+        self.delete(f"roles/{NAME}", f"keys/{NAME}")
+        self.keeper.store.engine.create(NAME, key, who._replace(key_id=kid))
+        self.write(f"roles/{NAME}", key=NAME)
+
+    def rewrite_record(self, **change: object) -> None:
+        path = f"{self.kv}/data/{PREFIX}/keys/{NAME}"
+        self.root("POST", path, {"data": self.root("GET", path)["data"]["data"] | change})
+
+
+def _push_out(there: InEngine, _key: PrivateKey) -> None:
+    for number in (1, 2):
+        there.keeper.store.engine.stage(NAME, new_key(), TEAM._replace(key_id=key_id(number)))
+        there.write(f"keys/{NAME}/promote")
+
+
+def _repoint_role(there: InEngine, _key: PrivateKey) -> None:
+    there.keeper.store.engine.create("other", new_key(), TEAM)
+    there.write(f"roles/{NAME}", key="other")
+
+
+NOT_ITS_KEY: Final = "the token is not signed by the record's key, so no token was minted"
+WRONG_IN_ENGINE: Final[dict[str, tuple[Callable[[InEngine, PrivateKey], None], str]]] = {
+    "no role": (
+        lambda there, _key: there.delete(f"roles/{NAME}"),
+        'engine version 1 of key "prod" is missing: there is no role "prod"$',
+    ),
+    "no key": (
+        lambda there, _key: there.keeper.store.engine.delete(NAME, NAME),
+        'engine version 1 of key "prod" is missing: there is no role "prod"$',
+    ),
+    "pushed out by newer ones": (
+        _push_out,
+        'engine version 1 of key "prod" is missing: version 1 of key "prod" is not kept',
+    ),
+    "version of the future": (
+        lambda there, _key: there.rewrite_record(engine_version=7),
+        'engine version 7 of key "prod" is missing: version 7 of key "prod" is not kept',
+    ),
+    "swapped": (lambda there, _key: there.replace(keys.KEY_ID, new_key()), NOT_ITS_KEY),
+    "swapped with another ID": (lambda there, key: there.replace(keys.OTHER_KEY_ID, key), NOT_ITS_KEY),
+    "role of another key": (_repoint_role, NOT_ITS_KEY),
+    "other issuer": (
+        lambda there, key: there.replace(keys.KEY_ID, key, INDIVIDUAL),
+        "the token is of another issuer or audience, so no token was minted",
+    ),
+    "other audience": (
+        lambda there, key: there.replace(keys.KEY_ID, key, OF_ENTERPRISE),
+        "the token is of another issuer or audience, so no token was minted",
+    ),
+    "disabled there": (
+        lambda there, _key: there.write(f"keys/{NAME}/disable"),
+        'role "prod" gave no token: key "prod" is disabled$',
+    ),
+    "public key of another": (
+        lambda there, _key: there.rewrite_record(public_key=_spki(new_key())),
+        NOT_ITS_FINGERPRINT,
+    ),
+    "fingerprint of another": (
+        lambda there, _key: there.rewrite_record(spki_sha256=new_key().spki_sha256),
+        NOT_ITS_FINGERPRINT,
+    ),
+    "role of a path": (
+        lambda there, _key: there.rewrite_record(role="../keys/prod"),
+        "is no record of vault-asc: ValueError role",
+    ),
+    "version 0": (
+        lambda there, _key: there.rewrite_record(engine_version=0),
+        "is no record of vault-asc: ValueError engine_version is 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_IN_ENGINE)
+def test_damaged_key_in_the_engine_is_refused_by_a_message_of_its_own(
+    keeper: Lifecycle, root: Root, kv_mount: str, engine_mount: str, case: str
+) -> None:
+    damage, message = WRONG_IN_ENGINE[case]
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.ENGINE)
+    damage(InEngine(keeper, root, kv_mount, engine_mount), key)
+
+    with pytest.raises(VaultAscError, match=message) as caught:
+        mint(keeper.store)
+
+    assert caught.value.hint
+    assert_says_nothing_of(key, caught.value)
+
+
+def test_engine_mount_that_is_not_there(keeper: Lifecycle) -> None:
+    keeper.import_key(NAME, new_key(), TEAM, Custody.ENGINE)
+    elsewhere = Store(keeper.store.vault, keeper.store.layout._replace(engine_mount="nowhere"))
+
+    with pytest.raises(VaultError, match='there is no mount at "nowhere"') as caught:
+        mint(elsewhere)
+
+    assert "vault secrets enable -path=nowhere asc" in str(caught.value.hint)
+
+
+def test_role_narrows_what_its_key_gives_and_a_request_narrows_further(
+    keeper: Lifecycle, root: Root, engine_mount: str
+) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.ENGINE)
+    calls = ["GET /v1/apps", "GET /v1/users"]
+    root("POST", f"{engine_mount}/roles/{NAME}", {"scope": calls, "lifetime": 600})
+
+    def claims(request: TokenRequest) -> tuple[int, list[str]]:
+        _, said = verified(mint(keeper.store, request=request).token, key)
+        return said["exp"] - said["iat"], said["scope"]
+
+    assert claims(TokenRequest()) == (600, calls)
+    assert claims(TokenRequest(300, ("GET /v1/users",))) == (300, ["GET /v1/users"])
+    for wider, why in (
+        (TokenRequest(601), "601 s is more than"),
+        (TokenRequest(scope=("GET /v1/builds",)), "the scope"),
+    ):
+        with pytest.raises(TokenRequestError, match=f'role "{NAME}" gave no token: .*{why}') as caught:
+            mint(keeper.store, request=wider)
+        assert caught.value.hint
+
+
 # Races between the reading of the record and the signature.
 
 
@@ -431,7 +582,7 @@ def test_rotation_and_loss_in_between_costs_one_more_read_and_no_error(kept: Kep
 
     def meanwhile() -> None:
         keeper.rotate(NAME, new, keys.OTHER_KEY_ID)
-        if kept.custody is Custody.TRANSIT:
+        if kept.custody is not Custody.KV:
             keeper.retire(NAME)
         else:
             layout = keeper.store.layout

@@ -1,7 +1,8 @@
 """Complete configurations for `vault agent` and `bao agent`, as text, from a `Config`.
 
 Two kinds: with the Agent's helper, vault-asc itself, which keeps Nexla credentials fresh (`ticking`), and without
-anything but the Agent, for token files alone (`pure`). What both have in common is in `parts`.
+anything but the Agent, for token files alone (`pure`). What both have in common is in `parts`, and, for token files by a
+role of the engine, in `leased`.
 """
 
 from vault_asc.agent.parts import check_ticks

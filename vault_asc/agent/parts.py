@@ -6,8 +6,9 @@ named for the whole Agent alone leaves its login in the root namespace.
 
 import json
 import math
+from collections.abc import Iterable
 
-from vault_asc.config import Config
+from vault_asc.config import Config, Rendered, Target
 from vault_asc.errors import ConfigError
 from vault_asc.names import is_unix
 from vault_asc.rotation import longest_tick
@@ -26,14 +27,18 @@ def check_server(config: Config) -> None:
 
 def check_targets(config: Config) -> None:
     """Refuse, with `ConfigError`, a configuration with nothing to keep fresh."""
-    if not config.targets:
+    if not config.all_targets:
         raise ConfigError(f'"{config.path}" has no targets', hint="add a [[targets]] table")
 
 
-def check_ticks(config: Config) -> None:
-    """Refuse, with `ConfigError`, a tick so long that a healthy target would run into its alarm between two ticks."""
-    tick = config.agent.tick
-    for target in config.targets:
+def check_ticks(tick: int, targets: Iterable[Target | Rendered]) -> None:
+    """Refuse, with `ConfigError`, a tick so long that a healthy target would run into its alarm between two ticks.
+
+    Args:
+        tick: seconds between two ticks.
+        targets: those whose tokens are minted at ticks, not by their leases.
+    """
+    for target in targets:
         longest = longest_tick(target.request.usable_life)
         if tick <= longest:
             continue
@@ -99,7 +104,7 @@ def interval(config: Config) -> str:
     """How often templates are read."""
     return f"""\
 template_config {{
-  # How often templates are read again (the Agent does it at 0.85 to 0.95 of this), for all of them.
+  # How often templates are read again (the Agent does it at 0.85 to 0.95 of this), for all that have no lease.
   static_secret_render_interval = "{config.agent.tick}s"
 }}
 """

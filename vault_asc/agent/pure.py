@@ -1,7 +1,7 @@
-"""The configuration without helper: one template per target that makes the whole token with the Agent's own functions.
+"""The configuration without helper: one template per target, and nothing but the Agent on the host.
 
-For keys in custody transit, because Vault signs; nothing but the Agent runs on the host. What this way of minting does
-not do is said in docs/agent.md.
+By a role of the engine it is that of `leased`. For a key it makes the whole token with the Agent's own functions, so the
+key has to be in custody transit, because Vault signs. What this way of minting does not do is said in docs/agent.md.
 
 Measured ground (OpenBao): a call with arguments is asked again whenever these change, so `iat` stands still for a
 bucket of time; a template that fails leaves the file as it is, and with `error_fatal = false` everything else, too;
@@ -13,8 +13,9 @@ import re
 from string import Template
 from typing import Final
 
+from vault_asc.agent import leased
 from vault_asc.agent.parts import check_server, check_targets, check_ticks, head, interval, login, quoted, record_path
-from vault_asc.config import Config, Target
+from vault_asc.config import Config, Rendered, Target
 from vault_asc.errors import ConfigError
 from vault_asc.key.identity import KEY_ID
 from vault_asc.names import transit_key
@@ -62,19 +63,24 @@ def render(config: Config) -> str:
     """The configuration. `ConfigError` when there is nothing to keep fresh, or a target that has no token file."""
     check_server(config)
     check_targets(config)
-    without = [f'"{target.name}"' for target in config.targets if target.token_file is None]
+    targets = sorted(config.all_targets, key=lambda target: target.name)
+    without = [f'"{target.name}"' for target in targets if target.token_file is None]
     if without:
         raise ConfigError(
             f"without its helper the Agent writes token files and nothing else, and there is none for {', '.join(without)}",
             hint="give each target a token_file; to push to Nexla, leave --pure out",
         )
-    check_ticks(config)
+    leased.check_roles(target for target in targets if target.role is not None)
+    check_ticks(config.agent.tick, [target for target in targets if target.role is None])
     parts = [head(config, "vault-asc agent config --pure"), login(config), interval(config)]
-    targets = sorted(config.targets, key=lambda target: target.name)
-    return "\n".join([*parts, *(_target(config, target) for target in targets)])
+    return "\n".join([*parts, *(_template(config, target) for target in targets)])
 
 
-def _target(config: Config, target: Target) -> str:
+def _template(config: Config, target: Target | Rendered) -> str:
+    return _by_key(config, target) if target.key is not None else leased.template(config, target)
+
+
+def _by_key(config: Config, target: Target | Rendered) -> str:
     return f"""\
 # Target "{target.name}": a token of key "{target.key}", which has to be in custody transit. Minted anew every {config.agent.tick} s, by Vault:
 # `iat` is cut to that, or every pass over the templates would ask for one more signature. A record that is disabled or
@@ -92,16 +98,17 @@ EOT
 """
 
 
-def _contents(config: Config, target: Target) -> str:
+def _contents(config: Config, target: Target | Rendered) -> str:
+    key = str(target.key)
     # The name that the record has to say: any other could only lead to another key.
-    name = transit_key(config.store.prefix, target.key)
+    name = transit_key(config.store.prefix, key)
     return _CONTENTS.substitute(
         target=target.name,
-        key=target.key,
+        key=key,
         bucket=config.agent.tick,
         backdate=BACKDATE,
         lifetime=target.request.lifetime,
-        record=record_path(config, target.key),
+        record=record_path(config, key),
         sign=f"{config.store.transit_mount}/sign",
         key_id=KEY_ID,
         name=re.escape(name),
@@ -109,7 +116,7 @@ def _contents(config: Config, target: Target) -> str:
     )
 
 
-def _scope(target: Target) -> str:
+def _scope(target: Target | Rendered) -> str:
     """The rest of the claims, as JSON."""
     scope = list(target.request.scope)
     return f',"scope":{json.dumps(scope, separators=(",", ":"))}' if scope else ""

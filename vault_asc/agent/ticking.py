@@ -1,7 +1,8 @@
 """The configuration with the Agent's helper: a tick that runs `vault-asc push`, and a socket through which it asks.
 
-The Agent is a clock and an identity: it logs in, renews, offers a socket that adds its token, and ticks. Why each part
-is as it is stands beside it in the text, because that is where an operator will ask.
+The Agent is a clock and an identity: it logs in, renews, offers a socket that adds its token, and ticks. Beside that it
+writes token files by roles of the engine itself (`leased`). Why each part is as it is stands beside it in the text,
+because that is where an operator will ask.
 
 Measured ground: a failed exec is not repeated while the rendered bytes stay equal, so the time bucket is the clock;
 an exec inherits the Agent's whole environment, so it is emptied; a `cache` stanza would hand the exec a false address.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
 
+from vault_asc.agent import leased
 from vault_asc.agent.parts import check_server, check_targets, check_ticks, head, interval, login, quoted, record_path
 from vault_asc.config import Config
 from vault_asc.errors import ConfigError
@@ -40,12 +42,39 @@ class Exec:
 
 
 def render(config: Config, call: Exec) -> str:
-    """The configuration. `ConfigError` when there is nothing to keep fresh, or no file to point the helper to."""
+    """The configuration. `ConfigError` when there is nothing to keep fresh, or what this Agent cannot do.
+
+    With nothing to push there is neither tick nor socket, and no helper is needed.
+    """
+    check_server(config)
+    check_targets(config)
+    _check_rendered(config)
+    leased.check_roles(config.rendered)
+    parts = [head(config, "vault-asc agent config"), login(config), interval(config)]
+    if config.targets:
+        _check_helper(config, call)
+        check_ticks(config.agent.tick, config.targets)
+        keys = sorted({target.key for target in config.targets if target.key is not None})
+        parts += [_socket(config, call), _tick(config, call), *(_key(config, key) for key in keys)]
+    rendered = sorted(config.rendered, key=lambda target: target.name)
+    return "\n".join([*parts, *(leased.template(config, target) for target in rendered)])
+
+
+def _check_rendered(config: Config) -> None:
+    by_key = [f'"{target.name}"' for target in config.rendered if target.role is None]
+    if by_key:
+        raise ConfigError(
+            f"the Agent cannot render a token of a key, as {', '.join(by_key)} would be, beside its helper",
+            hint="name a role of the engine in place of the key, add credential_id to have it pushed, or print a"
+            " configuration for keys in custody transit alone: --pure",
+        )
+
+
+def _check_helper(config: Config, call: Exec) -> None:
     if config.path is None:
         raise ConfigError(
             "the Agent's helper needs a configuration file", hint="write one: vault-asc init, then pass --config FILE"
         )
-    check_server(config)
     if not PurePath(call.command[0]).is_absolute():
         raise ConfigError(
             f'"{call.command[0]}" is no absolute command, and the Agent\'s helper has no search path of yours',
@@ -56,12 +85,6 @@ def render(config: Config, call: Exec) -> str:
             f'"{config.agent.socket}" is longer than the {_SOCKET_MAX} bytes that a unix socket may be called',
             hint="set agent.dir to a shorter path, such as /run/vault-asc",
         )
-    check_targets(config)
-    check_ticks(config)
-    keys = sorted({target.key for target in config.targets})
-    shared = [head(config, "vault-asc agent config"), login(config)]
-    parts = [*shared, _socket(config, call), interval(config), _tick(config, call)]
-    return "\n".join([*parts, *(_key(config, key) for key in keys)])
 
 
 def _socket(config: Config, call: Exec) -> str:

@@ -18,7 +18,7 @@ _COMMANDS = {
     "init": ("vault_asc.cli.setup", "init", "Write a commented configuration."),
     "config": ("vault_asc.cli.setup", "config", "Look at the configuration."),
     "key": ("vault_asc.cli.keys", "key", "Import, rotate, roll back and remove App Store Connect API keys."),
-    "mint": ("vault_asc.cli.minting", "mint", "Mint a token from the key NAME."),
+    "mint": ("vault_asc.cli.minting", "mint", "Mint a token from the key NAME, or by a role of the secrets engine."),
     "inspect": ("vault_asc.cli.inspecting", "inspect", "Explain the token in FILE (or standard input: -)."),
     "push": (
         "vault_asc.cli.pushing",

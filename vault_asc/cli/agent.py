@@ -21,7 +21,8 @@ def agent() -> None:
 @click.option(
     "--pure",
     is_flag=True,
-    help="For a host with nothing but the Agent: writes token files, of keys in custody transit, and does not push.",
+    help="For a host with nothing but the Agent: writes token files, by roles of the engine or of keys in custody transit,"
+    " and does not push.",
 )
 @config_option
 def config_(*, user: str | None, pure: bool, connection: Connection) -> None:
@@ -35,9 +36,9 @@ def config_(*, user: str | None, pure: bool, connection: Connection) -> None:
     from vault_asc.config import state_dir
 
     config = connection.config()
-    if pure and user is not None:
+    if user is not None and (pure or not config.targets):
         raise ConfigError(
-            "with --pure there is no socket that could belong to a user",
+            f"with {'--pure' if pure else 'nothing to push'} there is no socket that could belong to a user",
             hint="leave --user out: the token files belong to whoever runs the Agent",
         )
     if pure:

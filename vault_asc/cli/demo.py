@@ -18,7 +18,7 @@ def demo() -> None:
         from vault_asc.lab.demo import run_demo
     except ImportError as exc:
         raise ConfigError(
-            f'the demo needs the package "{exc.name}"', hint='install the extra: pip install "vault-asc[lab]"'
+            f'the demo needs the package "{exc.name}"', hint='install the extra: pip install "vault-asc[lab,engine]"'
         ) from exc
     # Ended from outside it cleans up as after Ctrl-C: the server, the Agent, and the directory with their secrets.
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vault_asc.lifecycle import Change
     from vault_asc.record import Note, Record, StoredRecord
-    from vault_asc.vault import KvMetadata, KvVersion, TransitKey
+    from vault_asc.vault import EngineKey, KvMetadata, KvVersion, TransitKey
 
 HEADER: Final = ("NAME", "STATE", "CUSTODY", "KEY ID", "TYPE", "VERSION", "IMPORTED")
 """Columns of a list of keys."""
@@ -77,7 +77,7 @@ def old_key_hint(change: "Change", now: float) -> None:
     click.echo(
         f"  revoke it at Apple after that, provided that `vault-asc status` shows {new.identity.key_id} on every host"
     )
-    if new.custody is Custody.TRANSIT:
+    if new.custody is not Custody.KV:
         click.echo(f"  then let its version sign no more: vault-asc key retire {name}")
     if new.state is State.DISABLED:
         click.echo(f"  the key is still disabled: vault-asc key enable {name}")
@@ -134,8 +134,13 @@ def _elsewhere(record: "Record") -> list[tuple[str, str]]:
 
     if record.custody is Custody.TRANSIT:
         escrow = f"private version {record.private_version}" if record.private_version else "none"
-        return [("key in Transit", str(record.transit_key)), ("escrow in KV", escrow)]
-    return [("key in Transit", f"{record.transit_key}, not used")] if record.transit_key else []
+        here = [("key in Transit", str(record.transit_key)), ("escrow in KV", escrow)]
+    elif record.custody is Custody.ENGINE:
+        here = [("role", str(record.role))]
+    else:
+        here = []
+    others = [("key in Transit", record.transit_key), ("role", record.role)]
+    return [*here, *((what, f"{where}, not used") for what, where in others if where and what not in dict(here))]
 
 
 class Known(NamedTuple):
@@ -170,6 +175,27 @@ def _in_transit(known: Known, number: int, below: int) -> str:
         return "retired" if retired else f"kept, and can still sign: vault-asc key retire {name} ends that"
     staged = known.note if known.note and known.note.transit_version == number else None
     return _newer(known, number, staged)
+
+
+def engine_facts(known: Known, key: "EngineKey | None") -> list[tuple[str, str]]:
+    """One line per engine version, likewise, and one when the engine itself says something else than the record."""
+    lines = {version.number: _in_engine(known, version.number) for version in (key.versions if key else ())}
+    lines.setdefault(known.stored.record.version, "current, but gone: nothing can be minted")
+    told = [(f"engine version {number}", text) for number, text in sorted(lines.items())]
+    if key and key.current.number != known.stored.record.version:
+        told.append(("in the engine", f"version {key.current.number} is current: repeat what was interrupted"))
+    if key and key.enabled is not (str(known.stored.record.state) == "enabled"):
+        told.append(("in the engine", f"the key is {'enabled' if key.enabled else 'disabled'}: repeat the command"))
+    return told
+
+
+def _in_engine(known: Known, number: int) -> str:
+    name, current = known.stored.name, known.stored.record.version
+    if number == current:
+        return "current"
+    if number < current:
+        return f"kept, and can still sign: vault-asc key retire {name} ends that"
+    return _newer(known, number, known.note if known.note and known.note.engine_version == number else None)
 
 
 def version_facts(known: Known, private: "KvMetadata") -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from vault_asc.cli.key_source import KeySource, takes_key
 from vault_asc.cli.key_view import (
     HEADER,
     Known,
+    engine_facts,
     old_key_hint,
     public,
     record_facts,
@@ -22,12 +23,12 @@ from vault_asc.cli.key_view import (
     transit_facts,
     version_facts,
 )
-from vault_asc.cli.moving import move
+from vault_asc.cli.moving import check_role, move
 from vault_asc.cli.output import facts, on_one_line, table, warn
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.clock import system_clock
 from vault_asc.errors import ConfigError, PermissionDeniedError, VaultError
-from vault_asc.names import Custody, strictest
+from vault_asc.names import PLACE_NAMES, Custody, strictest
 
 if TYPE_CHECKING:
     from vault_asc.record import Note, StoredRecord
@@ -44,11 +45,22 @@ def key() -> None:
 @click.option(
     "--custody",
     type=click.Choice([str(custody) for custody in Custody]),
-    help="Who holds the key: KV, or Transit, which signs itself; else the strictest of store.custodies.",
+    help="Who holds the key: KV; Transit or the engine, which sign themselves; else the strictest of store.custodies.",
 )
-@click.option("--no-escrow", is_flag=True, help="In custody transit: keep no private part in KV.")
+@click.option(
+    "--no-escrow", is_flag=True, help="In custody transit: keep no private part in KV; in engine none ever is."
+)
+@click.option("--role", help="In custody engine: the role by which its tokens are read; else one of the key's name.")
 @vault_options
-def import_(*, name: str, source: KeySource, custody: str | None, no_escrow: bool, connection: Connection) -> None:
+def import_(
+    *,
+    name: str,
+    source: KeySource,
+    custody: str | None,
+    no_escrow: bool,
+    role: str | None,
+    connection: Connection,
+) -> None:
     """Store the key of FILE (or of standard input: -) in Vault as NAME.
 
     The key is checked before anything is written. Importing the same key again changes nothing.
@@ -60,14 +72,21 @@ def import_(*, name: str, source: KeySource, custody: str | None, no_escrow: boo
       vault-asc key import AuthKey_2X9R4HXF34.p8 prod --individual --custody transit
     """
     chosen = Custody(custody) if custody else strictest(connection.config().store.custodies)
-    if no_escrow and chosen is not Custody.TRANSIT:
+    if no_escrow and chosen is Custody.KV:
         raise ConfigError("without escrow nothing would be kept in custody kv", hint="leave --no-escrow away")
-    with source.opened(connection, name, custody=chosen, escrow=not no_escrow) as (lifecycle, new):
-        change = lifecycle.import_key(name, new.key, source.identity(new), chosen, escrow=not no_escrow)
+    check_role(role, chosen)
+    escrow = chosen is Custody.TRANSIT and not no_escrow
+    with source.opened(connection, name, custody=chosen, escrow=escrow) as (lifecycle, new):
+        change = lifecycle.import_key(name, new.key, source.identity(new), chosen, escrow=escrow, role=role)
         tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
     if change.changed:
         source.warn_of_copy()
-    if change.changed and no_escrow:
+    if change.changed and chosen is Custody.ENGINE:
+        config = connection.config()
+        click.echo(
+            f"  anybody with the right reads tokens: vault read {config.store.engine_mount}/token/{role or name}"
+        )
+    if change.changed and no_escrow and chosen is Custody.TRANSIT:
         warn("without escrow only the .p8 file leads out of this Transit mount: keep it, or be ready for a new key")
 
 
@@ -232,7 +251,10 @@ def rollback(*, name: str, to: int | None, connection: Connection) -> None:
 @click.argument("name")
 @vault_options
 def retire(*, name: str, connection: Connection) -> None:
-    """Let older versions of NAME sign no more, for keys in custody transit; `rollback` undoes it."""
+    """Let older versions of NAME sign no more.
+
+    For keys in custody transit, where a rollback undoes it, and engine, which forgets them for good.
+    """
     if connection.lifecycle("registrar").retire(_name(name)):
         click.echo(f'retired "{name}": only its current and newer versions can sign')
     else:
@@ -243,7 +265,7 @@ def retire(*, name: str, connection: Connection) -> None:
 @click.argument("name")
 @vault_options
 def disable(*, name: str, connection: Connection) -> None:
-    """Refuse to mint from NAME until it is enabled again."""
+    """Refuse to mint from NAME until it is enabled again; in custody engine for all who read its tokens."""
     _switch(connection, name, "disabled")
 
 
@@ -268,7 +290,7 @@ def _switch(connection: Connection, name: str, state: str) -> None:
 @click.option(
     "--leftover",
     is_flag=True,
-    help="Also remove a key of that name in Transit that no record points to, as after an interruption.",
+    help="Also remove a key of that name in Transit or the engine that no record points to, as after an interruption.",
 )
 @vault_options
 def destroy(*, name: str, yes: bool, leftover: bool, connection: Connection) -> None:
@@ -281,10 +303,10 @@ def destroy(*, name: str, yes: bool, leftover: bool, connection: Connection) -> 
         click.echo(f'destroyed "{name}"')
     else:
         click.echo(f'there is nothing of "{name}" to destroy')
-    left = lifecycle.leftover(name)
-    if left is not None:
+    for custody, left in lifecycle.leftovers(name).items():
         warn(
-            f'key "{left}" in Transit, which no record points to, was left: --leftover removes it, if it is no other store\'s'
+            f'key "{left}" in {PLACE_NAMES[custody]}, which no record points to, was left: --leftover removes it, if it is'
+            " no other store's"
         )
 
 
@@ -319,6 +341,8 @@ def _versions(store: "Store", stored: "StoredRecord") -> list[tuple[str, str]]:
     known = Known(stored, note, past, system_clock())
     if custody is Custody.TRANSIT:
         return transit_facts(known, store.transit.find(str(stored.record.transit_key)))
+    if custody is Custody.ENGINE:
+        return engine_facts(known, store.engine.find(stored.name))
     return version_facts(known, store.private_metadata(stored.name))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,10 +16,30 @@ if TYPE_CHECKING:
     from vault_asc.tokens import Token, TokenRequest
 
 
+class _Kept(NamedTuple):
+    """When a file is left as it is.
+
+    Attributes:
+        file: which one.
+        form: its format.
+        least: seconds that its token must have left.
+        most: seconds that a new token has.
+    """
+
+    file: Path
+    form: str
+    least: int
+    most: int
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
-    "--lifetime", default="19m", show_default=True, help="From iat to exp, at most 20m; iat is 1m in the past."
+    "--role", help="Mint by this role of the secrets engine, in place of a key; the role says which key signs."
+)
+@click.option(
+    "--lifetime",
+    help="From iat to exp, at most 20m; iat is 1m in the past. Default: 19m, for the engine what the role gives.",
 )
 @click.option("--scope", multiple=True, help='A call that the token is good for: "GET /v1/apps". May be repeated.')
 @click.option(
@@ -31,44 +51,86 @@ if TYPE_CHECKING:
     help="The token alone, JSON with its times, or an Authorization header for `curl -H @FILE`.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write to a file (0600, atomically) instead of stdout.")
-@click.option("--min-remaining", help="With --out: keep a file whose token has at least this much left, such as 10m.")
+@click.option(
+    "--min-remaining",
+    help="With --out: keep a file whose token has at least this much left, such as 10m, and exactly the scope that is"
+    " asked for (that of a role counts only when it is named). For a key, its key ID has to be that of the record. With"
+    " --role nobody is asked, so a changed key or role is not noticed before: use one file per role.",
+)
 @vault_options
 def mint(
     *,
-    name: str,
-    lifetime: str,
+    name: str | None,
+    role: str | None,
+    lifetime: str | None,
     scope: tuple[str, ...],
     form: str,
     out: Path | None,
     min_remaining: str | None,
     connection: Connection,
 ) -> None:
-    """Mint a token from the key NAME.
+    """Mint a token from the key NAME, or by a role of the secrets engine.
 
     \b
       vault-asc mint prod
       vault-asc mint prod --format header --out /run/asc/header --min-remaining 10m
+      vault-asc mint --role sales
     """
-    from vault_asc.names import check_name
     from vault_asc.tokens import TokenRequest
 
-    check_name(name)
+    _check_source(name, role)
     _check_out(out, min_remaining)
-    request = TokenRequest(parse_duration(lifetime, "--lifetime"), scope)
+    request = TokenRequest(None if lifetime is None else parse_duration(lifetime, "--lifetime"), scope)
     least = None if min_remaining is None else parse_duration(min_remaining, "--min-remaining")
-    store = connection.store(connection.config(), "minter", key=name)
-    if out is not None and least is not None and _still_good(out, form, least, store, name, request):
+    kept = None if out is None or least is None else _Kept(out, form, least, _longest(request, role))
+    if role is not None:
+        token = _by_role(connection, role, request, kept)
+    else:
+        token = _by_key(connection, str(name), request, kept)
+    if token is None:
         return
-
-    from vault_asc.custody import KeyTokenSource
-
-    text = _formatted(KeyTokenSource(store, name, system_clock).token(request).token, form)
+    text = _formatted(token, form)
     if out is None:
         product(text)
         return
     from vault_asc.files import write_atomic
 
     write_atomic(out, f"{text}\n".encode(), now=system_clock())
+
+
+def _check_source(name: str | None, role: str | None) -> None:
+    from vault_asc.names import check_name
+
+    if (name is None) == (role is None):
+        what = "mint needs a key or a role" if name is None else "mint takes a key or a role, not both"
+        raise ConfigError(what, hint="vault-asc mint NAME, or vault-asc mint --role ROLE")
+    if name is not None:
+        check_name(name)
+    if role is not None:
+        check_name(role, "role")
+
+
+def _by_key(connection: Connection, name: str, request: "TokenRequest", kept: _Kept | None) -> "Token | None":
+    """A token of a key; None when the file is good as it is."""
+    held = _held(kept, request)
+    store = connection.store(connection.config(), "minter", key=name)
+    if kept is not None and held is not None and _is_current(held, store, name, kept.file):
+        return None
+
+    from vault_asc.custody import KeyTokenSource
+
+    return KeyTokenSource(store, name, system_clock).token(request).token
+
+
+def _by_role(connection: Connection, role: str, request: "TokenRequest", kept: _Kept | None) -> "Token | None":
+    """A token by a role; None when the file is good as it is, as far as the file tells."""
+    config = connection.config()
+    if _held(kept, request) is not None:
+        return None
+
+    from vault_asc.custody import role_token
+
+    return role_token(connection.store(config, "token-reader").engine, role, request)
 
 
 def _check_out(out: Path | None, min_remaining: str | None) -> None:
@@ -91,33 +153,47 @@ def _formatted(token: "Token", form: str) -> str:
     return value
 
 
-def _still_good(out: Path, form: str, least: int, store: "Store", name: str, request: "TokenRequest") -> bool:
-    """Whether the file is as a mint would leave it, with `least` seconds left, and of the key that is current."""
-    from vault_asc.record import State
+def _longest(request: "TokenRequest", role: str | None) -> int:
+    """Seconds that a new token has at most; how long a role's live is known to the engine alone."""
+    from vault_asc.tokens import MAX_LIFETIME
 
-    if least > request.usable_life:
+    if role is not None and request.asked_lifetime is None:
+        return MAX_LIFETIME - request.backdate
+    return request.usable_life
+
+
+def _held(kept: _Kept | None, request: "TokenRequest") -> "Token | None":
+    """The token in a private file of ours, provided that a mint would leave the file like this, and time is left.
+
+    That is: it has this form and this scope, breaks none of Apple's rules, and expires no later than a new one.
+    """
+    if kept is None:
+        return None
+    if kept.least > kept.most:
         raise ConfigError(
-            f"--min-remaining of {least} s is more than a new token has ({request.usable_life} s)",
+            f"--min-remaining of {kept.least} s is more than a new token has ({kept.most} s)",
             hint="ask for less, 10m fits the default lifetime",
         )
-    held = _held(out, form, request)
-    if held is None or not least <= held.remaining(system_clock()) <= request.usable_life:
-        return False
+    from vault_asc.inspection import broken_rules, read_token_file, token_in
+
+    text = read_token_file(kept.file)
+    held = None if text is None else token_in(text)
+    if held is None or held.scope != request.scope or text != f"{_formatted(held, kept.form)}\n":
+        return None
+    now = system_clock()
+    if not kept.least <= held.remaining(now) <= kept.most:
+        return None
+    return None if broken_rules(held.value.reveal(), now) else held
+
+
+def _is_current(held: "Token", store: "Store", name: str, file: Path) -> bool:
+    """Whether a token is of the key that is current; while Vault does not answer it is taken to be."""
+    from vault_asc.record import State
+
     try:
         record = store.read(name).record
     except VaultUnavailableError as error:
-        warn(f"{error.message}; the token in {out} is still good and stays")
+        warn(f"{error.message}; the token in {file} is still good and stays")
         return True
     # A disabled key is refused by the mint that follows, in its own words.
     return record.identity.key_id == held.key_id and record.state is State.ENABLED
-
-
-def _held(out: Path, form: str, request: "TokenRequest") -> "Token | None":
-    """The token in a private file of ours that has this form and this scope and breaks none of Apple's rules."""
-    from vault_asc.inspection import broken_rules, read_token_file, token_in
-
-    text = read_token_file(out)
-    held = None if text is None else token_in(text)
-    if held is None or held.scope != request.scope or text != f"{_formatted(held, form)}\n":
-        return None
-    return None if broken_rules(held.value.reveal(), system_clock()) else held

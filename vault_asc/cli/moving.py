@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--custody", type=click.Choice([str(custody) for custody in Custody]), help="Where to.")
+@click.option("--role", help="To custody engine: the role by which its tokens are read; else one of the key's name.")
 @click.option("--file", metavar="FILE|-", help="Take the private key from its .p8 file, not from KV.")
 @click.option(
     "--granted", is_flag=True, help="Move without asking whether the policies in Vault grant the new custody."
@@ -38,6 +39,7 @@ def move(
     *,
     name: str,
     custody: str | None,
+    role: str | None,
     file: str | None,
     granted: bool,
     finish: bool,
@@ -59,16 +61,19 @@ def move(
     check_name(name)
     if finish == (custody is not None) or (finish and (file or granted)) or ((remove_copy or trust) and not finish):
         raise ConfigError(
-            "move needs either --custody, with --file and --granted at most, or --finish, with --remove-copy and --trust",
+            "move needs either --custody, with --role, --file and --granted at most, or --finish, with --remove-copy and"
+            " --trust",
             hint=f"vault-asc key move {name} --custody transit, later: vault-asc key move {name} --finish",
         )
+    check_role(role, None if custody is None else Custody(custody))
     if custody is None:
         _finish(connection, name, trust, remove_copy=remove_copy)
         return
     key = None if file is None else read_private_key(file)
-    moving = _moving(connection, name, "key-admin", "registrar", *([] if key else ["minter"]), "auditor")
+    roles = ["role-admin"] if custody == Custody.ENGINE else []
+    moving = _moving(connection, name, "key-admin", "registrar", *roles, *([] if key else ["minter"]), "auditor")
     staged = moving.staged(name)
-    change = moving.move(name, Custody(custody), key, granted=granted)
+    change = moving.move(name, Custody(custody), key, granted=granted, role=role)
     tell(
         change, f'moved "{name}" to custody {custody}', f'"{name}" is in custody {custody} already, nothing was changed'
     )
@@ -82,6 +87,15 @@ def move(
         warn(f"{staged.version_name} is not staged any more, it stays in the old custody: stage its key again")
     if change.changed and custody == Custody.KV:
         warn("in custody kv whoever may mint can copy the key")
+
+
+def check_role(role: str | None, custody: Custody | None) -> None:
+    """Refuse a role's name that is none, or that no custody but the engine could use."""
+    if role is None:
+        return
+    check_name(role, "role")
+    if custody is not Custody.ENGINE:
+        raise ConfigError("only keys in custody engine have a role", hint="add --custody engine, or leave --role away")
 
 
 def _finish(connection: Connection, name: str, trust: tuple[str, ...], *, remove_copy: bool) -> None:

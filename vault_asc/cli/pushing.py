@@ -68,7 +68,8 @@ def _chosen(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "
         raise ConfigError(what, hint="vault-asc push TARGET..., or vault-asc push --all")
     if all_targets and not config.targets:
         where = f'"{config.path}"' if config.path else "the configuration"
-        raise ConfigError(f"there are no targets in {where}", hint="add a [[targets]] table, see vault-asc init")
+        what = "no targets to push" if config.rendered else "no targets"
+        raise ConfigError(f"there are {what} in {where}", hint="add a [[targets]] table, see vault-asc init")
     return config.targets if all_targets else [config.target(name) for name in dict.fromkeys(names)]
 
 

@@ -3,12 +3,16 @@
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vault_asc.cli.output import facts
 from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vault_asc.config import Config, Rendered, Target
 
 _USUAL = "vault-asc.toml"
 _TEMPLATE = """\
@@ -23,8 +27,9 @@ address = "https://vault.example:8200"   # VAULT_ADDR and BAO_ADDR beat it
 [store]
 mount         = "secret"                 # a KV version 2 mount
 prefix        = "asc"                    # or "asc/team-a"
-custodies     = ["kv"]                   # what the shipped policies grant: ["transit"], or both while keys move
+custodies     = ["kv"]                   # what the shipped policies grant: also "transit", "engine"; two while keys move
 transit_mount = "asc-transit"            # where keys of custody transit lie, a mount of Transit
+engine_mount  = "asc"                    # where keys of custody engine lie, and roles: a mount of the secrets engine
 
 [agent]
 dir            = "/run/vault-asc"        # socket and tick files
@@ -50,6 +55,7 @@ service_key = { mount = "secret", path = "asc/nexla/default", field = "service_k
 # [[targets]]
 # name          = "sales"
 # key           = "prod"                 # vault-asc key import AuthKey_....p8 prod --issuer-id ...
+#                                        # or, in place of a key, a role of the secrets engine: role = "sales"
 # credential_id = 5001
 # scope         = ["GET /v1/apps"]       # what Nexla may call; all that the key may without it
 # token_file    = "/run/vault-asc/sales.jwt"
@@ -60,6 +66,12 @@ service_key = { mount = "secret", path = "asc/nexla/default", field = "service_k
 # token_field   = "..."
 # token_prefix  = "auto"                 # or "", "Bearer "
 # extra_fields  = { }
+
+# A target without credential_id is a token file that the Agent alone keeps fresh, by a role of the secrets engine.
+# [[targets]]
+# name       = "reports"
+# role       = "reports"
+# token_file = "/run/vault-asc/reports.jwt"
 """
 
 
@@ -102,12 +114,11 @@ def config() -> None:
 def check(*, connection: Connection) -> None:
     """Read the configuration and say what it means; asks no server."""
     from vault_asc.agent import check_ticks
-    from vault_asc.clock import format_duration
     from vault_asc.config import DEFAULT_APPLE_API, state_dir
     from vault_asc.names import Custody
 
     found = connection.config()
-    check_ticks(found)
+    check_ticks(found.agent.tick, found.targets)
     apple_url = found.appstoreconnect.api_url
     click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
     facts(
@@ -115,17 +126,36 @@ def check(*, connection: Connection) -> None:
             ("Vault", found.vault.address),
             ("keys", f"{found.store.mount}/{found.store.prefix}/keys, custody {' and '.join(found.store.custodies)}"),
             *([("Transit", found.store.transit_mount)] if Custody.TRANSIT in found.store.custodies else []),
+            *([("engine", found.store.engine_mount)] if _uses_engine(found) else []),
             ("state", str(state_dir(found, os.environ))),
             ("Agent", f"{found.agent.dir}, tick {found.agent.tick} s"),
             *([] if apple_url == DEFAULT_APPLE_API else [("Apple", apple_url)]),
             *((f"Nexla {name}", account.api_url) for name, account in sorted(found.nexla.items())),
-            *(
-                (
-                    f"target {target.name}",
-                    f"key {target.key} -> credential {target.credential_id} at Nexla {target.nexla}, tokens usable for "
-                    + format_duration(target.request.usable_life),
-                )
-                for target in found.targets
-            ),
+            *((f"target {target.name}", _pushed(target)) for target in found.targets),
+            *((f"target {target.name}", _rendered(target)) for target in found.rendered),
         ]
     )
+
+
+def _uses_engine(config: "Config") -> bool:
+    from vault_asc.names import Custody
+
+    by_role = any(target.role is not None for target in config.all_targets)
+    return by_role or Custody.ENGINE in config.store.custodies
+
+
+def _pushed(target: "Target") -> str:
+    where = f"credential {target.credential_id} at Nexla {target.nexla}"
+    return f"{target.source} -> {where}, tokens usable for {_usable_for(target)}"
+
+
+def _rendered(target: "Rendered") -> str:
+    return f"{target.source} -> {target.token_file} by the Agent alone, tokens usable for {_usable_for(target)}"
+
+
+def _usable_for(target: "Target | Rendered") -> str:
+    from vault_asc.clock import format_duration
+
+    if target.role is not None and target.request.asked_lifetime is None:
+        return "as long as the role says"
+    return format_duration(target.request.usable_life)

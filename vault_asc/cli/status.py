@@ -38,7 +38,7 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
     if check and not config.targets:
         where = f'"{config.path}"' if config.path else "the configuration"
         raise ConfigError(
-            f"there are no targets in {where}, so nothing can be checked",
+            f"there are no targets {'to push ' if config.rendered else ''}in {where}, so nothing can be checked",
             hint="name the right file with --config, or add a [[targets]] table, see vault-asc init",
         )
     states = StateDir(state_dir(config, os.environ))
@@ -51,7 +51,7 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
     if as_json:
         click.echo(json.dumps({"targets": rows, "agent": agent}, indent=2))
     else:
-        _print(rows, agent, now)
+        _print(rows, agent, now, rendered=len(config.rendered))
     alarms = sum(1 for row in rows if row["alarm"])
     if not check or not alarms:
         return 0
@@ -67,6 +67,7 @@ def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, A
     return {
         "target": target.name,
         "key": target.key,
+        "role": target.role,
         "key_id": state.key_id,
         "age": round(now - state.started_at, 1) if state.started_at else None,
         "left": round(left, 1),
@@ -95,13 +96,13 @@ def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:
     return {"last_tick": last_tick, "stopped": now - last_tick > 3 * config.agent.tick + 60}
 
 
-def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float) -> None:
+def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float, *, rendered: int) -> None:
     from vault_asc.clock import format_duration
 
     header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
     if rows:
         table([header, *(_cells(row, now) for row in rows)])
-    else:
+    elif not rendered:
         click.echo("no targets are configured")
     for row in rows:
         if row["detail"]:
@@ -111,8 +112,11 @@ def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float) -> Non
                 f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
                 " ended: it runs, or it was killed, and the next tick repeats it"
             )
+    if rendered:
+        click.echo(f"rendered by the Agent: {rendered} target{'s' * (rendered > 1)}")
     if agent["last_tick"] is None:
-        click.echo("the Agent has never ticked here")
+        if rows or not rendered:  # with nothing to push it does not tick
+            click.echo("the Agent has never ticked here")
     elif agent["stopped"]:
         click.echo(
             f"the Agent has stopped ticking: last tick {format_duration(now - agent['last_tick'])} ago; it is dead, or"
@@ -129,7 +133,7 @@ def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
     wait = row["next_try"] - now
     return (
         row["target"],
-        row["key"],
+        row["key"] or f"role {row['role']}",
         row["key_id"] or "-",
         "-" if row["age"] is None else format_duration(row["age"]),
         ("-" if row["age"] is None else left) + (" !" if row["alarm"] else ""),

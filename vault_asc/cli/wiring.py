@@ -14,13 +14,13 @@ from vault_asc.errors import ConfigError
 
 if TYPE_CHECKING:
     from vault_asc.config import Config, Target
-    from vault_asc.custody import Minted
     from vault_asc.lifecycle import Lifecycle
     from vault_asc.names import Custody
     from vault_asc.nexla.client import NexlaClient
     from vault_asc.refreshing import Ports
     from vault_asc.secret import Secret
     from vault_asc.store import Store
+    from vault_asc.tokens import Token
     from vault_asc.vault import Vault
 
 _TOKEN_MAX: Final = 16 * 1024  # bytes; a token of Vault has some hundred at most
@@ -78,7 +78,7 @@ class Connection(NamedTuple):
 
         return Store(
             self.vault(config, *policies, key=key, custodies=custodies),
-            Layout(config.store.mount, config.store.prefix, config.store.transit_mount),
+            Layout(config.store.mount, config.store.prefix, config.store.transit_mount, config.store.engine_mount),
         )
 
     def lifecycle(self, *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()) -> "Lifecycle":
@@ -91,15 +91,18 @@ class Connection(NamedTuple):
     def ports(self, config: "Config") -> "Ports":
         """What a pass over targets needs: one Vault connection and, per Nexla account, one session."""
         from vault_asc.clock import system_clock
-        from vault_asc.custody import KeyTokenSource
+        from vault_asc.custody import KeyTokenSource, role_token
         from vault_asc.files import write_atomic
         from vault_asc.nexla.publisher import NexlaPublisher
         from vault_asc.refreshing import Ports
 
         store = self.store(config, "agent")
 
-        def mint(target: "Target") -> "Minted":
-            return KeyTokenSource(store, target.key, system_clock).token(target.request)
+        def mint(target: "Target") -> "tuple[Token, int]":
+            if target.role is not None:
+                return role_token(store.engine, target.role, target.request), 0
+            token, stored = KeyTokenSource(store, str(target.key), system_clock).token(target.request)
+            return token, stored.version
 
         def write_token_file(target: "Target", token: "Secret") -> None:
             if target.token_file is not None:

@@ -3,6 +3,7 @@
     client   one connection: KV v2, policies, who am I
     kv       what KV version 2 holds
     transit  keys in Transit and signatures by them
+    engine   keys, roles and tokens of the asc secrets engine
     wrapping what a wrapping token stands for, and taking it out
     auditing hashes as an audit device writes them, names of entities
     errors   every error becomes one of ours that names path, capability and shipped policy
@@ -12,12 +13,15 @@ Not here: what the secrets mean (`store`), which policies exist (`policy`), how 
 
 from vault_asc.vault.auditing import Auditing
 from vault_asc.vault.client import Vault
+from vault_asc.vault.engine import Engine, EngineKey, EngineVersion
 from vault_asc.vault.errors import (
     Advice,
     CheckAndSetError,
     InvalidTokenError,
     LostAnswerError,
     MissingVersionError,
+    NothingThereError,
+    RefusedError,
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
 from vault_asc.vault.transit import Transit, TransitKey
@@ -30,12 +34,17 @@ __all__ = [
     "Advice",
     "Auditing",
     "CheckAndSetError",
+    "Engine",
+    "EngineKey",
+    "EngineVersion",
     "InvalidTokenError",
     "KvMetadata",
     "KvSecret",
     "KvVersion",
     "LostAnswerError",
     "MissingVersionError",
+    "NothingThereError",
+    "RefusedError",
     "Transit",
     "TransitKey",
     "Vault",

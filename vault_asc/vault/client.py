@@ -14,11 +14,13 @@ from vault_asc.errors import (
     PermissionDeniedError,
     VaultError,
 )
+from vault_asc.names import ENGINE_TYPE
 from vault_asc.secret import Secret, safe_text
 from vault_asc.vault.errors import Advice, InvalidTokenError, MissingVersionError, Translated, foreign_answer
 from vault_asc.vault.kv import NO_METADATA, KvMetadata, KvSecret, KvVersion
 
 _ENABLE_KV: Final = "mount KV (vault secrets enable -path=MOUNT -version=2 kv)"
+_PLUGIN_PREFIX: Final = "vault-plugin-secrets-"  # some call a plugin by its file in the catalog
 _NO_CONTENT: Final = 204
 _ANY_POLICY: Final = "use a token with one of the policies of `vault-asc policy list`"
 
@@ -29,6 +31,19 @@ class _Mount(NamedTuple):
     path: str
     kind: str
     kv_version: str
+
+
+class _Engine(NamedTuple):
+    """A secrets engine that a mount has to be of, for messages."""
+
+    name: str
+    kind: str
+    setting: str
+    usual: str
+
+
+_TRANSIT: Final = _Engine("Transit", "transit", "store.transit_mount", "asc-transit")
+_ENGINE: Final = _Engine("the asc engine", ENGINE_TYPE, "store.engine_mount", "asc")
 
 
 class Vault:
@@ -77,6 +92,7 @@ class Vault:
         capability: str,
         body: Mapping[str, Any] | None = None,
         *,
+        query: Mapping[str, Any] | None = None,
         writing: bool = False,
         repeatable: bool = False,
     ) -> dict[str, Any]:
@@ -87,12 +103,13 @@ class Vault:
             where: path below `/v1/`, as a policy names it.
             capability: what a token needs on it, for the message of a denied call.
             body: sent as JSON.
+            query: what a read asks for, no secret; a list is sent as the parameter repeated.
             writing: whether it changes something, so that a lost answer is `LostAnswerError`.
             repeatable: whether it changes nothing although it is a POST, so that it may be sent again like a GET.
         """
         with self._translated(where, capability, writing=writing), http.repeatable(*[method] * repeatable):
             options = {} if body is None else {"json": dict(body)}
-            answer = self._client.adapter.request(method, f"/v1/{where}", **options)
+            answer = self._client.adapter.request(method, f"/v1/{where}", params=query, **options)
             if not isinstance(answer, dict) and answer.status_code == _NO_CONTENT:
                 return {}
             return self._json(answer, where)
@@ -187,17 +204,24 @@ class Vault:
 
     def require_transit(self, mount: str) -> None:
         """Refuse a mount that is missing or no Transit secrets engine."""
-        found = self._mount(mount, f"mount Transit (vault secrets enable -path={mount} transit)")
-        if found.kind != "transit":
+        self._require(mount, _TRANSIT)
+
+    def require_engine(self, mount: str) -> None:
+        """Refuse a mount that is missing or not of our engine."""
+        self._require(mount, _ENGINE)
+
+    def _require(self, mount: str, wanted: "_Engine") -> None:
+        found = self._mount(mount, f"mount {wanted.name} (vault secrets enable -path={mount} {wanted.kind})")
+        if found.kind.removeprefix(_PLUGIN_PREFIX) != wanted.kind:
             raise VaultError(
-                f'"{mount}" is on a secrets engine of type "{found.kind}", not Transit; nothing was written',
-                hint="name a Transit mount in store.transit_mount, or mount one where nothing is:"
-                " vault secrets enable -path=asc-transit transit",
+                f'"{mount}" is on a secrets engine of type "{found.kind}", not {wanted.name}; nothing was written',
+                hint=f"name a mount of {wanted.name} in {wanted.setting}, or mount one where nothing is:"
+                f" vault secrets enable -path={wanted.usual} {wanted.kind}",
             )
         if found.path != mount:
             raise NotFoundError(
-                f'"{mount}" is no mount but a path below the Transit mount "{found.path}"; nothing was written',
-                hint=f'set store.transit_mount = "{found.path}"',
+                f'"{mount}" is no mount but a path below the mount "{found.path}" of {wanted.name}; nothing was written',
+                hint=f'set {wanted.setting} = "{found.path}"',
             )
 
     def read_any_kv(self, where: str) -> Mapping[str, Any]:

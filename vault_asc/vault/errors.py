@@ -21,6 +21,8 @@ from vault_asc.secret import safe_text
 Advice = Callable[[str, str], str | None]
 """Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
 
+_REASON_MAX: Final = 600  # characters; a message of ours with its hint
+_TRY_AGAIN: Final = "try again; the server's log says more"
 _UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
 
 
@@ -34,6 +36,30 @@ class InvalidTokenError(PermissionDeniedError):
 
 class CheckAndSetError(ConflictError):
     """The version that a write was based on is no longer the current one."""
+
+
+class RefusedError(VaultError):
+    """A request that Vault, or the secrets engine behind the path, does not take.
+
+    Attributes:
+        reason: in its own words, fit for one line.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, reason: str) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class NothingThereError(NotFoundError):
+    """An answer 404.
+
+    Attributes:
+        reason: in the words of the secrets engine, "" when it gave none.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class MissingVersionError(NotFoundError):
@@ -81,15 +107,14 @@ class Translated:
         if isinstance(exc, hvac_errors.Forbidden):
             return self._denied(path, capability, exc)
         if isinstance(exc, hvac_errors.InvalidPath):
-            return NotFoundError(f'nothing at "{path}" in Vault')
+            return NothingThereError(f'nothing at "{path}" in Vault', reason=_reason(exc))
         if isinstance(exc, hvac_errors.BadGateway) and writing:
             return self._lost(path, "a proxy answered 502")  # its words, not Vault's: the request may have got through
         if isinstance(exc, _UNAVAILABLE):
             return self._unavailable(exc)
-        if isinstance(exc, hvac_errors.InvalidRequest) and "check-and-set" in _text(exc):
-            return CheckAndSetError(f'"{path}" was changed by somebody else in the meantime')
-        what = "refused the request to" if isinstance(exc, hvac_errors.InvalidRequest) else "failed at"
-        return VaultError(f'Vault {what} "{path}": {_text(exc)}', hint="try again; the server's log says more")
+        if isinstance(exc, hvac_errors.InvalidRequest):
+            return _bad_request(path, exc)
+        return VaultError(f'Vault failed at "{path}": {_text(exc)}', hint=_TRY_AGAIN)
 
     @staticmethod
     def _lost(path: str, why: str) -> LostAnswerError:
@@ -127,6 +152,13 @@ class Translated:
         )
 
 
+def _bad_request(path: str, exc: Any) -> VaultAscError:
+    if "check-and-set" in _text(exc):
+        return CheckAndSetError(f'"{path}" was changed by somebody else in the meantime')
+    told = f'Vault refused the request to "{path}": {_text(exc)}'
+    return RefusedError(told, hint=_TRY_AGAIN, reason=_reason(exc))
+
+
 def foreign_answer(where: str) -> VaultError:
     """The error for an answer that is not of Vault's shape."""
     return VaultError(
@@ -148,5 +180,14 @@ def _call_hint(exc: requests.RequestException, address: str) -> str:
 
 def _text(exc: Any) -> str:
     """Vault's own words, fit for one line."""
+    return safe_text(_words(exc)) or "no reason given"
+
+
+def _reason(exc: Any) -> str:
+    """The words of a secrets engine, of which ours has a hint in them, without the list that Vault makes of them."""
+    return safe_text(_words(exc).removeprefix("1 error occurred: * "), _REASON_MAX)
+
+
+def _words(exc: Any) -> str:
     errors = exc.errors if isinstance(exc.errors, list) else [exc.errors or exc.text or ""]
-    return safe_text(" ".join(" ".join(str(e).split()) for e in errors)) or "no reason given"
+    return " ".join(" ".join(str(e).split()) for e in errors)
