@@ -1,7 +1,8 @@
 # auditor: sees everything that is no secret.
 #
 # Who:    security, and whoever has to find out who minted a token.
-# Grants: records, notes and all metadata; in custody transit, what Transit says of keys; policies; hashes for a search in the audit log; whose a token or entity is.
+# Grants: records, notes and all metadata; in custody transit, what Transit says of keys; in custody engine, what the engine
+#         says of keys and roles, its settings and version; policies; hashes for a search in the audit log; whose a token or entity is.
 # Why so: nothing here leads to a private part: the one path of theirs is metadata. The hash of a value that one has
 #         (audit-hash) finds it in the log without showing anybody else's. Looking up an accessor does not give its
 #         token, and revoking is another role's.
@@ -45,6 +46,36 @@ path "${transit_mount}/keys/" {
 
 # custody transit: of each key; in this form the path covers nothing below it.
 path "${transit_mount}/keys/+" {
+  capabilities = ["read"]
+}
+
+# custody engine: names of keys.
+path "${engine_mount}/keys/" {
+  capabilities = ["list"]
+}
+
+# custody engine: public facts of each version: which signs, which waits, who brought it in.
+path "${engine_mount}/keys/+" {
+  capabilities = ["read"]
+}
+
+# custody engine: names of roles.
+path "${engine_mount}/roles/" {
+  capabilities = ["list"]
+}
+
+# custody engine: of which key, for which calls and how long.
+path "${engine_mount}/roles/+" {
+  capabilities = ["read"]
+}
+
+# custody engine: lifetimes and leases of all roles.
+path "${engine_mount}/config" {
+  capabilities = ["read"]
+}
+
+# custody engine: which version answers.
+path "${engine_mount}/info" {
   capabilities = ["read"]
 }
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.test_policy import DEPLOYMENTS, VALUES, parsed, render
+from tests.test_policy import DEPLOYMENTS, VALUES, fits, parsed, render
 from vault_asc import policy
 from vault_asc.names import Custody
 
@@ -25,6 +25,15 @@ def asked_paths() -> list[str]:
         *(f"asc-transit/keys/asc.prod{below}" for below in ("", "/import", "/import_version", "/config", "/trim")),
         *(f"asc-transit/{path}" for path in ("keys/", "keys/other.x/config", "wrapping_key", "backup/asc.prod", "")),
         "other-transit/sign/asc.prod",
+        *(
+            f"asc/keys/{path}"
+            for path in ("", "prod", "prod/stage", "prod/promote", "prod/retire", "prod/disable", "prod/x")
+        ),
+        *(f"asc/roles/{path}" for path in ("", "sales", "prod")),
+        *(f"asc/token/{path}" for path in ("sales", "prod", "NoName")),
+        "asc/config",
+        "asc/info",
+        "other/token/sales",
         "sys/policies/acl",
         "sys/policies/acl/x",
         "sys/audit-hash/file",
@@ -38,6 +47,7 @@ def granting(path: str, capability: str, custodies: tuple[Custody, ...]) -> dict
     return {
         policy.policy_name(name, prefix="asc", **{what: VALUES[what] for what in shipped.parameters}): name
         for name, shipped in policy.SHIPPED.items()
+        if fits(name, custodies=custodies)
         for rule, words in parsed(render(name, custodies=custodies)).items()
         if capability in words and re.fullmatch(re.escape(rule).replace(r"\+", "[^/]*"), path)
     }
@@ -54,15 +64,16 @@ def test_needed_agrees_with_what_is_rendered(capability: str, deployed: tuple[Cu
         if hint is not None:
             parts = re.fullmatch(
                 r'use a token with the shipped policy "(\S+)" \(vault-asc policy write (\S+?)'
-                r"( --key prod| --nexla ACCOUNT)?( --custody kv| --custody transit)?\)",
+                r"( --key prod| --role sales| --role prod| --nexla ACCOUNT)?( --custody kv| --custody transit| --custody engine)?\)",
                 hint,
             )
             assert parts is not None, hint
-            assert expected[parts[1]] == parts[2]
-            option = {"key": " --key prod", "nexla_mount": " --nexla ACCOUNT"}
+            # The role of a reader is the one that was asked for, the parsed texts are of one alone.
+            assert expected.get(parts[1]) == parts[2] or parts[3] == " --role prod"
+            option = {"key": " --key prod", "role": parts[3], "nexla_mount": " --nexla ACCOUNT"}
             assert parts[3] == next((option[what] for what in policy.SHIPPED[parts[2]].parameters), None)
-            in_transit = path.startswith("asc-transit/")
-            assert parts[4] == (None if usual else f" --custody {Custody.TRANSIT if in_transit else Custody.KV}")
+            where = {"asc-transit": Custody.TRANSIT, "asc": Custody.ENGINE}.get(path.split("/")[0], Custody.KV)
+            assert parts[4] == (None if usual else f" --custody {where}")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,15 @@ def test_needed_agrees_with_what_is_rendered(capability: str, deployed: tuple[Cu
         ("asc-transit/keys/asc.prod/config", "update", "registrar --custody transit"),
         ("asc-transit/keys/asc.prod", "delete", "break-glass --key prod --custody transit"),
         ("asc-transit/keys", "list", "auditor --custody transit"),
+        ("asc/token/sales", "read", "token-reader --role sales --custody engine"),
+        ("asc/keys/prod", "create", "key-admin --custody engine"),
+        ("asc/keys/prod/stage", "update", "key-admin --custody engine"),
+        ("asc/keys/prod/promote", "update", "registrar --custody engine"),
+        ("asc/roles/sales", "read", "auditor --custody engine"),
+        ("asc/roles/sales", "create", "role-admin --custody engine"),
+        ("asc/roles/sales", "delete", "role-admin --custody engine"),
+        ("asc/keys/prod", "delete", "break-glass --key prod --custody engine"),
+        ("asc/config", "read", "auditor --custody engine"),
     ],
 )
 def test_needed_names_the_role_that_is_probably_missing(path: str, capability: str, role: str) -> None:
@@ -113,3 +133,13 @@ def test_needed_for_another_prefix_and_transit_mount() -> None:
     )
     assert policy.needed("tr/sign/asc.prod", "update", mount="secret", prefix="asc") is None
     assert policy.needed("asc-transit/sign/x.y.prod", "update", mount="secret", prefix="x.y") is None
+
+
+def test_needed_in_a_mount_of_the_engine_below_the_prefix() -> None:
+    def needed(path: str, capability: str) -> str | None:
+        where = {"mount": "secret", "prefix": "asc/team-a", "engine_mount": "asc/team-a"}
+        return policy.needed(path, capability, service_keys=(), custodies=(Custody.ENGINE,), **where)
+
+    assert str(needed("asc/team-a/token/sales", "read")).endswith("(vault-asc policy write token-reader --role sales)")
+    assert needed("asc/token/sales", "read") is None
+    assert needed("asc/team-a/config", "update") is None

@@ -10,7 +10,7 @@ from vault_asc.names import Custody
 from vault_asc.rights import NOT_SEEN, SENSITIVE, Comparison, Ground, Right, compare
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "policies.md"
-GROUND: Final = Ground("kv", "asc/team-a", "tr", {"prod": "asc-minter"}, [("kv", "asc/nexla/x"), ("n", "y")])
+GROUND: Final = Ground("kv", "asc/team-a", "tr", "en", {"prod": "asc-minter"}, [("kv", "asc/nexla/x"), ("n", "y")])
 
 
 def test_the_list_is_that_of_the_documentation() -> None:
@@ -24,7 +24,7 @@ def test_the_list_is_that_of_the_documentation() -> None:
 
 def test_every_shipped_path_of_one_key_is_in_the_list() -> None:
     """Else a policy could lose or gain one without `policy check` seeing it."""
-    values = {"key": "prod", "nexla_mount": "kv", "nexla_path": "asc/nexla/x"}
+    values = {"key": "prod", "role": "prod", "nexla_mount": "kv", "nexla_path": "asc/nexla/x"}
     # Paths at which Vault shows what somebody already has a name of: nothing that leads on.
     left_out = {"sys/policies/acl", "sys/audit-hash/+", "identity/entity/id/+", "auth/token/lookup-accessor"}
     for name, shipped in policy.SHIPPED.items():
@@ -32,7 +32,13 @@ def test_every_shipped_path_of_one_key_is_in_the_list() -> None:
             continue
         needs = {what: values[what] for what in shipped.parameters}
         text = policy.render(
-            name, mount="kv", prefix="asc/team-a", transit_mount="tr", custodies=tuple(Custody), **needs
+            name,
+            mount="kv",
+            prefix="asc/team-a",
+            transit_mount="tr",
+            engine_mount="en",
+            custodies=tuple(Custody),
+            **needs,
         )
         for rule in policy.rules(text):
             if rule.path not in left_out:
@@ -44,6 +50,10 @@ def test_paths_are_filled_in_and_each_is_there_once() -> None:
     assert len(set(paths)) == len(paths) == len(SENSITIVE) + 1
     assert not [path for path in paths if re.search(r"[{}]|//", path)]
     assert {"tr/sign/asc.team-a.prod/sha2-512", "sys/policies/acl/asc-minter", "n/data/y"} <= {*paths}
+    assert {"en/token/prod", "en/roles/prod", "en/token/another-role", "en/keys/another-key"} <= {*paths}
+    of_roles = GROUND._replace(roles=("sales", "another-role")).paths()
+    readable = {"en/token/sales", "en/token/another-role", "en/token/another-role-2"}
+    assert {path for path in of_roles if path.startswith("en/token/")} == readable
     two = GROUND._replace(policies={"prod": "p", "another-key": "q"}).paths()
     assert {"kv/data/asc/team-a/private/another-key", "kv/data/asc/team-a/private/another-key-2"} <= {*two}
     assert len(set(two)) == len(two)

@@ -121,6 +121,7 @@ def ready(
     *,
     custody: Custody = Custody.KV,
     escrow: bool = True,
+    role: str | None = None,
     untouched: str = "the wrapping token was not used",
 ) -> None:
     """Refuse now what the command would refuse later: nothing is written, no key is needed.
@@ -135,19 +136,23 @@ def ready(
         advice: for the hint when the token lacks a right.
         custody: how an imported key is to be kept.
         escrow: whether an imported key in custody transit is to have a private part.
+        role: in custody engine, by which tokens of an imported key are to be read; by default its name.
         untouched: what is safe when the token lacks a right.
     """
     store.vault.require_kv2(store.layout.mount)
     placement = Placement(store)
     stored = store.find(name) if task is Task.IMPORT else store.read(name)
     if task is not Task.IMPORT and stored is not None:
-        custody, escrow = stored.record.custody, stored.record.private_version is not None
+        custody, escrow, role = stored.record.custody, stored.record.private_version is not None, stored.record.role
     elif stored is not None:
         raise _taken(stored)
     else:
         placement.refuse_planned_deletion(store.layout.record(name), store.record_metadata(name))
-    placement.check(name, custody=custody, escrow=escrow, stored=stored)
-    _may_write(store, list(_writes(store, name, task, custody, escrow=escrow)), advice, untouched)
+    placement.check(name, custody=custody, escrow=escrow, stored=stored, role=role)
+    writes = [*_versions(store, name, custody, escrow=escrow), *_facts(store, name, task)]
+    if custody is Custody.ENGINE:
+        writes += _in_engine(store, name, task, role or name)
+    _may_write(store, writes, advice, untouched)
 
 
 def _taken(stored: StoredRecord) -> ConflictError:
@@ -160,15 +165,32 @@ def _taken(stored: StoredRecord) -> ConflictError:
     )
 
 
-def _writes(store: Store, name: str, task: Task, custody: Custody, *, escrow: bool) -> Iterator[tuple[str, str]]:
-    """Path and capability of every write that the command is going to make."""
+def _versions(store: Store, name: str, custody: Custody, *, escrow: bool) -> Iterator[tuple[str, str]]:
+    """Path and capability of every write that puts a version into KV or Transit."""
     layout = store.layout
-    if escrow or custody is Custody.KV:
+    if custody is Custody.KV or (custody is Custody.TRANSIT and escrow):
         yield _write(layout.mount, layout.private(name), store.private_metadata(name))
     if custody is Custody.TRANSIT:
         key = f"{layout.transit_mount}/keys/{layout.transit(name)}"
         yield f"{layout.transit_mount}/wrapping_key", "read"
         yield f"{key}/import" if store.transit.find(layout.transit(name)) is None else f"{key}/import_version", "update"
+
+
+def _in_engine(store: Store, name: str, task: Task, role: str) -> Iterator[tuple[str, str]]:
+    """The same for the engine, with the role of a new key and the promotion that a rotation makes there."""
+    mount = store.layout.engine_mount
+    key = f"{mount}/keys/{name}"
+    there = store.engine.find(name) is not None
+    yield (f"{key}/stage", "update") if there else (key, "create")
+    if store.engine.key_of_role(role) is None:
+        yield f"{mount}/roles/{role}", "create"
+    if there and task is Task.ROTATE:
+        yield f"{key}/promote", "update"
+
+
+def _facts(store: Store, name: str, task: Task) -> Iterator[tuple[str, str]]:
+    """The same for note and record."""
+    layout = store.layout
     if task is not Task.IMPORT:
         yield _write(layout.mount, layout.note(name), store.vault.kv_metadata(layout.mount, layout.note(name)))
     if task is not Task.STAGE:

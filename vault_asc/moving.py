@@ -278,8 +278,8 @@ class Moving:
         raise TokenRequestError(
             f'minters of "{stored.name}" in custody {custody} need "{new.capability}" on "{new.path}", and {who};'
             " nothing was changed",
-            hint=f"vault-asc policy write minter --key {stored.name} --custody {stored.record.custody}"
-            f" --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
+            hint=f"vault-asc policy write minter --key {stored.name}{_role_option(stored, role)}"
+            f" --custody {stored.record.custody} --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
         )
 
     def _grant(self, stored: StoredRecord, custody: Custody, role: str | None = None) -> Grant:
@@ -312,6 +312,11 @@ def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
             f'this is not the current key of "{stored.name}" (SHA256:{stored.record.spki_sha256}), nothing was changed',
             hint=f"give the .p8 of key ID {stored.record.identity.key_id}; a new key is for: vault-asc key rotate",
         )
+
+
+def _role_option(stored: StoredRecord, role: str | None) -> str:
+    wanted = stored.record.role or role or stored.name
+    return "" if wanted == stored.name else f" --role {wanted}"
 
 
 _POINTERS: Final = {Custody.KV: "private_version", Custody.TRANSIT: "transit_key", Custody.ENGINE: "role"}

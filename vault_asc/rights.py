@@ -56,19 +56,39 @@ SENSITIVE: Final[Mapping[str, str]] = {
     "{transit}/restore/{transit_key}": "replaces the key",
     "{transit}/sign/{other_transit_key}": "signs with another key",
     "{transit}/keys/{other_transit_key}/config": "settings of another key",
+    "{engine}/keys/": "names of keys in the engine",
+    "{engine}/keys/{key}": "public facts; create makes the key, update replaces it at once, delete removes it",
+    "{engine}/keys/{key}/stage": "a further version",
+    "{engine}/keys/{key}/promote": "brings the staged version into use",
+    "{engine}/keys/{key}/rollback": "brings the version before into use",
+    "{engine}/keys/{key}/retire": "forgets the version before",
+    "{engine}/keys/{key}/enable": "lets the key sign again",
+    "{engine}/keys/{key}/disable": "stops the key",
+    "{engine}/roles/": "names of roles",
+    "{engine}/roles/{role}": "what the role gives: write widens it, or has another key sign",
+    "{engine}/token/{role}": "a token",
+    "{engine}/config": "lifetimes and leases of all roles",
+    "{engine}/info": "which version of the engine answers",
+    "{engine}/keys/{other}": "another key",
+    "{engine}/roles/{other_role}": "another role",
+    "{engine}/token/{other_role}": "a token of another role",
     "{service_key}": "a Nexla service key",
     "sys/policies/acl/{policy}": "the policy of the key's minters: write it and have any right",
     "sys/policy/{policy}": "the same by its old path",
     "sys/mounts": "what is mounted",
     "sys/mounts/{mount}": "removes the mount with all keys",
     "sys/mounts/{transit}": "removes the mount with all keys",
+    "sys/mounts/{engine}": "removes the mount with all keys",
+    "sys/mounts/{engine}/tune": "settings of the mount: also which fields the audit log shows as they are, the private key too",
     "sys/remount": "moves mounts to other paths",
     "sys/audit": "the audit devices",
     "sys/audit/file": "switches an audit device on or off",
     "sys/auth/approle": "how tokens are given out",
     "sys/raw/core/keyring": "Vault's own storage",
     "sys/seal": "stops Vault",
-    "sys/plugins/catalog/secret/asc": "which programs Vault runs",
+    "sys/plugins/catalog/secret/asc": "which programs Vault runs, and gives the keys of the engine to",
+    "sys/plugins/reload/backend": "starts the engine anew, another version perhaps",
+    "sys/leases/revoke": "ends leases of others, whose Agents then read again",
     "auth/token/create": "makes further tokens",
     "auth/token/revoke-accessor": "ends tokens of others",
     "identity/entity": "who belongs to which team",
@@ -76,7 +96,8 @@ SENSITIVE: Final[Mapping[str, str]] = {
     "auth/token/renew-self": "what a token needs to live on",
     "sys/capabilities-self": "what this comparison asks",
 }
-"""Path and why it is in the list. `{other}` is a key that need not exist; `{transit}` is the Transit mount."""
+"""Path and why it is in the list. `{other}` is a key that need not exist, `{other_role}` such a role; `{transit}` is the
+Transit mount, `{engine}` that of the engine."""
 
 NOT_SEEN: Final = (
     "limits of parameters, such as in which form a key may sign: read them in the policy (vault policy read)",
@@ -85,6 +106,7 @@ NOT_SEEN: Final = (
 )
 
 _OTHER: Final = "another-key"
+_OTHER_ROLE: Final = "another-role"
 _WILD: Final = "+"
 
 
@@ -95,15 +117,19 @@ class Ground(NamedTuple):
         mount: KV mount of the store.
         prefix: prefix of the store.
         transit_mount: Transit mount of the store.
+        engine_mount: mount of the engine.
         policies: name in Vault of the minter policy of each key.
         service_keys: mount and path of each Nexla service key.
+        roles: those of the engine; of none, the role of a key has its name.
     """
 
     mount: str
     prefix: str
     transit_mount: str
+    engine_mount: str
     policies: Mapping[str, str]
     service_keys: Collection[tuple[str, str]]
+    roles: Collection[str] = ()
 
     def paths(self) -> list[str]:
         """The sensitive paths of all keys, each once."""
@@ -114,11 +140,18 @@ class Ground(NamedTuple):
         if template == "{service_key}":
             yield from (f"{mount}/data/{path}" for mount, path in self.service_keys)
             return
-        other = _OTHER
-        while other in self.policies:
-            other += "-2"
-        values = {"mount": self.mount, "prefix": self.prefix, "transit": self.transit_mount}
-        values |= {"key": key, "other": other, "policy": self.policies[key]}
+        roles = self.roles or tuple(self.policies)
+        other = _unlike(_OTHER, self.policies)
+        values = {
+            "mount": self.mount,
+            "prefix": self.prefix,
+            "transit": self.transit_mount,
+            "engine": self.engine_mount,
+        }
+        values |= {"key": key, "other": other, "policy": self.policies[key], "other_role": _unlike(_OTHER_ROLE, roles)}
+        if "{role}" in template:
+            yield from (template.format(**values, role=role) for role in roles)
+            return
         try:
             values["transit_key"] = transit_key(self.prefix, key)
             values["other_transit_key"] = transit_key(self.prefix, other)
@@ -126,6 +159,12 @@ class Ground(NamedTuple):
             if "transit_key}" in template:
                 return
         yield template.format(**values)
+
+
+def _unlike(name: str, known: Collection[str]) -> str:
+    while name in known:
+        name += "-2"
+    return name
 
 
 class Right(NamedTuple):

@@ -34,7 +34,7 @@ def test_list_names_every_policy(user: User) -> None:
     lines = user.does("policy", "list").out.splitlines()
     assert lines[0].split() == ["POLICY", "NEEDS", "WHO", "HOLDS", "IT"]
     assert [line.split()[0] for line in lines[1:]] == [*SHIPPED, AGENT.name]
-    assert re.search(r"^minter +--key NAME +mints tokens from one key$", "\n".join(lines), re.MULTILINE)
+    assert re.search(r"^minter +--key NAME \[--role ROLE\] +mints tokens from one key$", "\n".join(lines), re.MULTILINE)
     assert re.search(r"^registrar +\[--key NAME\] +promotes, ", "\n".join(lines), re.MULTILINE)
 
 
@@ -106,9 +106,15 @@ def test_write_blindly_is_warned_of(user: User, root: Root, token_with: TokenWit
         (2, ("minter", "--key", "../x"), 'key name "../x" is not allowed', "lower-case"),
         (2, ("minter", "--key", "a\nb"), 'key name "a\\nb" is not allowed', "lower-case"),
         (2, ("auditor", "--key", "prod"), 'policy "auditor" is not for one key', "leave that out"),
+        (2, ("minter", "--key", "prod", "--role", "../x"), 'role name "../x" is not allowed', "lower-case"),
+        (2, ("registrar", "--role", "sales"), 'policy "registrar" is not for one role', "leave that out"),
+        (2, ("minter", "--role", "sales"), 'policy "minter" is for one key', "--key NAME"),
+        (2, ("token-reader", "--custody", "engine"), 'policy "token-reader" is for one role', "--role NAME"),
+        (2, ("token-reader", "--role", "sales"), 'policy "token-reader" is for custody engine', "--custody engine"),
+        (2, ("role-admin",), 'policy "role-admin" is for custody engine', "store.custodies"),
         (2, ("publisher",), "is for one mount of a Nexla service key", "--nexla ACCOUNT"),
         (7, ("publisher", "--nexla", "x\ny"), 'no Nexla account "x\\ny"', "accounts there: emea"),
-        (2, ("agent", "--key", "prod"), "comes from the targets", "leave --key and --nexla away"),
+        (2, ("agent", "--key", "prod"), "comes from the targets", "leave --key, --role and --nexla away"),
         (2, (), 'missing argument "NAME"', "--help"),
     ],
 )

@@ -39,8 +39,8 @@ def test_a_policy_grants_what_the_deployment_or_the_command_says(user: User) -> 
         assert granted("--custody", "kv", "--custody", "transit") == (True, True)
     in_custody(user, "transit", "kv", transit_mount="tr")
     assert granted() == (True, True)
-    refused = user.fails(2, *words, "--custody", "engine")
-    assert '"engine" is not one of "kv", "transit"' in refused.error
+    refused = user.fails(2, *words, "--custody", "escrow")
+    assert '"escrow" is not one of "kv", "transit", "engine"' in refused.error
 
 
 def test_a_custody_is_added_freely_and_taken_away_by_force(user: User, root: Root, written: None) -> None:

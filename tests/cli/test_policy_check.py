@@ -45,7 +45,7 @@ def test_what_a_shipped_policy_makes_is_equal(user: User, hold: Hold, custody: s
     hold("minter --key prod")
     done = user.does("policy", "check", "minter", "--key", "prod")
     first, *limits = done.out.splitlines()
-    assert first.startswith('on 60 paths the token may do what "asc-minter-prod-')
+    assert first.startswith('on 80 paths the token may do what "asc-minter-prod-')
     assert first.endswith('" grants, and no more')
     assert limits == [f"not seen: {limit}" for limit in NOT_SEEN]
     hold("key-admin", "registrar")
@@ -73,7 +73,7 @@ def test_json_says_the_same(user: User, hold: Hold) -> None:
     done = user.does("policy", "check", "minter", "--key", "prod", "--json")
     assert (done.json["lacks"], done.json["too_much"]) == ([], [])
     assert (done.json["roles"], done.json["custodies"]) == (["minter"], ["kv"])
-    assert len(done.json["paths"]) == 60
+    assert len(done.json["paths"]) == 80
     assert done.json["not_seen"] == [*NOT_SEEN]
     both = differs(user, "minter", "--key", "prod", "--json", "--custody", "kv", "--custody", "transit").json
     assert both["lacks"] == [{"path": "asc-transit/sign/asc.prod", "capability": "update"}]
@@ -82,7 +82,7 @@ def test_json_says_the_same(user: User, hold: Hold) -> None:
 
 def test_root_has_everything_too_much(user: User) -> None:
     found = rows(differs(user, "auditor"))
-    assert len(found) == 60
+    assert len(found) == 80
     assert {row[1:] for row in found} == {("root", "has it too much")}
 
 
@@ -108,7 +108,7 @@ def test_agent_publisher_and_team(user: User, hold: Hold, token_with: TokenWith)
         (2, ("mintr",), "there is no shipped policy 'mintr'", "minter"),
         (2, ("minter",), 'policy "minter" is for one key', "--key NAME"),
         (2, ("auditor", "--key", "../x"), 'key name "../x" is not allowed', "lower-case"),
-        (2, ("agent", "--key", "prod"), "comes from the targets", "leave --key and --nexla away"),
+        (2, ("agent", "--key", "prod"), "comes from the targets", "leave --key, --role and --nexla away"),
         (2, ("publisher",), "is for one mount of a Nexla service key", "--nexla ACCOUNT"),
         (2, ("minter", "--key", "prod", "--custody", "x"), '"x" is not one of "kv", "transit"', "--help"),
     ],

@@ -411,6 +411,69 @@ def test_rights_in_transit(vault: VaultUnderTest, kv_mount: str, root: Root, tok
         root("DELETE", f"sys/mounts/{mount}")
 
 
+IN_ENGINE = {
+    Task.IMPORT: ["keys/new create", "roles/new create"],
+    Task.STAGE: [f"keys/{NAME}/stage update"],
+    Task.ROTATE: [f"keys/{NAME}/stage update", f"keys/{NAME}/promote update"],
+}
+
+
+@pytest.mark.parametrize("task", Task)
+def test_rights_in_the_engine(
+    vault: VaultUnderTest, kv_mount: str, engine_mount: str, root: Root, token_with: TokenWith, task: Task
+) -> None:
+    """Each write that the command makes there, one missing after the other, and then all."""
+    with lifecycle_on(vault, kv_mount, engine_mount=engine_mount) as keeper:
+        keeper.import_key(NAME, new_key(), TEAM, Custody.ENGINE)
+    name = "new" if task is Task.IMPORT else NAME
+    base = f"""
+        path "{kv_mount}/data/{PREFIX}/keys/+" {{ capabilities = ["create", "read", "update"] }}
+        path "{kv_mount}/data/{PREFIX}/staged/+" {{ capabilities = ["create", "read", "update"] }}
+        path "{kv_mount}/metadata/*" {{ capabilities = ["read"] }}
+        path "{kv_mount}/config" {{ capabilities = ["read"] }}
+        path "{engine_mount}/keys/+" {{ capabilities = ["read"] }}
+        path "{engine_mount}/roles/+" {{ capabilities = ["read"] }}
+    """
+    self_paths = "".join(f'path "{path}" {{ capabilities = ["read", "update"] }}\n' for path in policy.SELF_PATHS)
+    needs = [need.split() for need in IN_ENGINE[task]]
+    may = [f'path "{engine_mount}/{path}" {{ capabilities = ["read", "{word}"] }}' for path, word in needs]
+    for number, (path, word) in enumerate(needs):
+        others = [text for at, text in enumerate(may) if at != number]
+        with (
+            lifecycle_on(vault, kv_mount, token_with(base, self_paths, *others), engine_mount=engine_mount) as one,
+            pytest.raises(
+                PermissionDeniedError, match=f'lacks "{word}" on "{engine_mount}/{path}"; the wrapping token'
+            ),
+        ):
+            ready(one.store, name, task, no_advice, custody=Custody.ENGINE)
+    with lifecycle_on(vault, kv_mount, token_with(base, self_paths, *may), engine_mount=engine_mount) as able:
+        ready(able.store, name, task, no_advice, custody=Custody.ENGINE, escrow=False)
+        new = new_key()  # and what it says is true
+        if task is Task.IMPORT:
+            able.import_key(name, new, team(key_id(2)), Custody.ENGINE)
+        else:
+            (able.stage if task is Task.STAGE else able.rotate)(name, new, key_id(2))
+
+
+def test_a_role_of_another_name_and_one_of_another_key(
+    vault: VaultUnderTest, kv_mount: str, engine_mount: str, root: Root, token_with: TokenWith
+) -> None:
+    shipped = [
+        policy.render(name, mount=kv_mount, prefix=PREFIX, engine_mount=engine_mount, custodies=(Custody.ENGINE,))
+        for name in ("key-admin", "registrar")
+    ]
+    with lifecycle_on(vault, kv_mount, engine_mount=engine_mount) as keeper:
+        keeper.import_key("other", new_key(), TEAM, Custody.ENGINE)
+        with pytest.raises(ConflictError, match=r'role "other" of engine .* gives tokens of key "other"'):
+            ready(keeper.store, NAME, Task.IMPORT, no_advice, custody=Custody.ENGINE, role="other")
+        with lifecycle_on(vault, kv_mount, token_with(*shipped), engine_mount=engine_mount) as owner:
+            with pytest.raises(PermissionDeniedError, match=f'lacks "create" on "{engine_mount}/roles/sales"'):
+                ready(owner.store, NAME, Task.IMPORT, no_advice, custody=Custody.ENGINE, role="sales")
+            keeper.store.engine.create(NAME, new_key(), TEAM)
+            keeper.store.engine.create_role("sales", NAME)
+            ready(owner.store, NAME, Task.IMPORT, no_advice, custody=Custody.ENGINE, role="sales")
+
+
 def test_nothing_is_written_and_no_secret_read(vault: VaultUnderTest, kv_mount: str, keeper: Lifecycle) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     with Wire(vault.address) as wire, lifecycle_on(vault, kv_mount, address=wire.address) as watched:

@@ -1,38 +1,49 @@
 """Who may do what, on a real server: every operation with every shipped policy, each token without the default policy.
 
-Twice, for a deployment whose keys are in custody kv and for one whose keys are in custody transit. What is expected, and
-how each row is tried, is in `policy_table` and `transit_table`. The calls are plain HTTP and owe nothing to the product's
-own client.
+Once for each custody, for a deployment whose keys are all in that. What is expected, and how each row is tried, is in
+`policy_table`, `transit_table` and `engine_table`. The calls are plain HTTP and owe nothing to the product's own client; what the
+product's commands need is in `test_policy_commands`.
 """
 
 import contextlib
+import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import pytest
-import requests
+import urllib3
 
 from tests.conftest import NO_RIGHTS, Root
-from tests.integration import transit_table
+from tests.integration import engine_table, transit_table
 from tests.integration.entities import token_of_team
 from tests.integration.policy_table import EXPECTED, KINDS, OPERATIONS, PREFIX, PREFIXES, ROLES, Operation
-from tests.support import new_key
+from tests.support import key_id, new_key
 from tests.vaults import VaultUnderTest, wait_for_kv
 from vault_asc import policy
 from vault_asc.errors import VaultError
 from vault_asc.key.wrapping import wrapped
-from vault_asc.names import Custody
+from vault_asc.names import ENGINE_TYPE, Custody
 from vault_asc.secret import Secret
 
 KV: Final = Custody.KV
 TRANSIT: Final = Custody.TRANSIT
-COLUMNS: Final = {KV: ROLES, TRANSIT: transit_table.ROLES}
-ALL_OPERATIONS: Final = OPERATIONS | transit_table.OPERATIONS
+ENGINE: Final = Custody.ENGINE
+COLUMNS: Final = {KV: ROLES, TRANSIT: transit_table.ROLES, ENGINE: engine_table.ROLES}
+ALL_OPERATIONS: Final = OPERATIONS | transit_table.OPERATIONS | engine_table.OPERATIONS
+
+
+def denied(rows: Iterable[str], custody: Custody) -> dict[str, tuple[str, ...]]:
+    """What is expected of the rows of another custody."""
+    return {name: ("Y" if name in engine_table.OPEN else ".",) * len(COLUMNS[custody]) for name in rows}
+
+
 ALL_EXPECTED: Final = {
-    KV: EXPECTED | {name: (".",) * len(ROLES) for name in transit_table.OPERATIONS},
-    TRANSIT: transit_table.KV_ROWS | transit_table.EXPECTED,
+    KV: EXPECTED | denied(transit_table.OPERATIONS, KV) | denied(engine_table.OPERATIONS, KV),
+    TRANSIT: transit_table.KV_ROWS | transit_table.EXPECTED | denied(engine_table.OPERATIONS, TRANSIT),
+    ENGINE: engine_table.KV_ROWS | denied(transit_table.OPERATIONS, ENGINE) | engine_table.EXPECTED,
 }
+VERSIONS: Final = 4  # keys that the engine's operations write
 
 
 class Scene:
@@ -40,19 +51,26 @@ class Scene:
 
     def __init__(self, vault: VaultUnderTest, root: Root) -> None:
         self.vault, self.root = vault, root
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.verify = str(vault.ca_file) if vault.ca_file else True
+        ca_file = {"ca_certs": str(vault.ca_file)} if vault.ca_file else {}
+        self.pool = urllib3.connection_from_url(vault.address, timeout=10, retries=False, **ca_file)
         tag = secrets.token_hex(4)
         self.names = {
             "kv": f"kv-{tag}",
             "nexla": f"nexla-{tag}",
             "transit": f"transit-{tag}",
+            "engine": f"engine-{tag}",
+            "plugin": ENGINE_TYPE,
             "approle": f"approle-{tag}",
             "policy": f"bystander-{tag}",
             "p": PREFIX,
             "device": vault.audit_device or "unknown",
         }
+        for number in range(1, VERSIONS + 1):
+            self.names |= {f"pem{number}": new_key().pem.reveal(), f"kid{number}": key_id(number)}
+        # The only line of base64 that is full: it ends within the private part.
+        self.lines = [self.names[f"pem{number}"].splitlines()[1].encode() for number in range(1, VERSIONS + 1)]
+        self.leaked: list[str] = []
+        self.custodies = [custody for custody in Custody if custody is not ENGINE or vault.plugin_dir is not None]
         self.tokens: dict[tuple[Custody, str], Secret] = {}
 
     def build(self) -> None:
@@ -71,7 +89,10 @@ class Scene:
         for prefix in PREFIXES:
             self.fill(prefix)
         self.fill_transit(transit_table.KEYS)
-        for custody in Custody:
+        if ENGINE in self.custodies:
+            self.root("POST", f"sys/mounts/{self.names['engine']}", {"type": ENGINE_TYPE})
+            self.fill_engine()
+        for custody in self.custodies:
             texts = self.texts(custody)
             for role in COLUMNS[custody]:
                 team = {"team": "team-a", "teamless": ""}.get(role)
@@ -82,12 +103,23 @@ class Scene:
     def texts(self, *custodies: Custody) -> dict[str, str]:
         """The policy of each column, for a deployment with these custodies."""
         service_key = {"nexla_mount": self.names["nexla"], "nexla_path": "asc/nexla/default"}
-        kv, transit = self.names["kv"], self.names["transit"]
+        where = {
+            "mount": self.names["kv"],
+            "transit_mount": self.names["transit"],
+            "engine_mount": self.names["engine"],
+        }
 
-        def text(role: str, chosen: Sequence[str] = custodies, prefix: str = PREFIX, **values: str) -> str:
-            return policy.render(role, mount=kv, prefix=prefix, transit_mount=transit, custodies=chosen, **values)
+        def text(name: str, /, chosen: Sequence[str] = custodies, prefix: str = PREFIX, **values: str) -> str:
+            return policy.render(name, prefix=prefix, custodies=chosen, **where, **values)
 
-        return {
+        in_engine = {}
+        if ENGINE in custodies:
+            in_engine = {
+                "role-admin": text("role-admin"),
+                "token-reader": text("token-reader", role="sales"),
+                "roles/1": text("role-admin", role="sales"),
+            }
+        return in_engine | {
             "nobody": NO_RIGHTS,
             "key-admin": text("key-admin"),
             "registrar": text("registrar"),
@@ -97,15 +129,15 @@ class Scene:
             "agent": policy.agent(
                 ["prod"],
                 [(service_key["nexla_mount"], service_key["nexla_path"])],
-                mount=kv,
+                roles=["sales"] if ENGINE in custodies else [],
                 prefix=PREFIX,
-                transit_mount=transit,
                 custodies=custodies,
+                **where,
             ),
             "team": text("team", prefix="asc"),
             "teamless": text("team", prefix="asc"),
             "break-glass": text("break-glass", key="prod"),
-            "both": text("minter", tuple(Custody), key="prod"),
+            "both": text("minter", (KV, TRANSIT), key="prod"),
             "admin/1": text("key-admin", key="prod"),
             "registrar/1": text("registrar", key="prod"),
         }
@@ -144,6 +176,23 @@ class Scene:
             self.root("POST", f"{transit}/keys/{key}/import", {**version, "type": "ecdsa-p256"})
             self.root("POST", f"{transit}/keys/{key}/import_version", version)
 
+    def fill_engine(self) -> None:
+        """A version that is current, one before it and one that waits, of each key; the roles; and nothing else."""
+        engine = self.names["engine"]
+        for kind in ("roles", "keys"):
+            with contextlib.suppress(VaultError):  # none is there
+                for name in self.root("LIST", f"{engine}/{kind}")["data"]["keys"]:
+                    self.root("DELETE", f"{engine}/{kind}/{name}")
+        self.root("DELETE", f"{engine}/config")
+        bodies = [self.filled(engine_table.key_body(number)) for number in (1, 2, 3)]
+        for name in engine_table.KEYS:
+            for body in bodies[:2]:
+                self.root("POST", f"{engine}/keys/{name}", body)
+            self.root("POST", f"{engine}/keys/{name}/stage", bodies[2])
+        self.root("POST", f"{engine}/keys/spare", bodies[0])
+        for name, role in engine_table.ROLES_THERE.items():
+            self.root("POST", f"{engine}/roles/{name}", role)
+
     def attempt(self, custody: Custody, role: str, operation: Operation) -> int:
         """The status that the operation is answered with; what it changed is put back."""
         status = self.send(self.tokens[custody, role], operation)
@@ -152,7 +201,9 @@ class Scene:
         return status
 
     def put_back(self, operation: Operation) -> None:
-        if operation.path.startswith("{transit}/"):
+        if operation.path.startswith("{engine}/"):
+            self.fill_engine()
+        elif operation.path.startswith("{transit}/"):
             self.fill_transit([key for key in transit_table.KEYS if f"/{key}" in operation.path])
         else:
             self.fill(PREFIX)
@@ -161,14 +212,11 @@ class Scene:
         headers = {"X-Vault-Token": token.reveal()}
         if operation.method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
-        return self.session.request(
-            operation.method,
-            f"{self.vault.address}/v1/{operation.path.format(**self.names)}",
-            json=self.filled(operation.body),
-            headers=headers,
-            timeout=10,
-            allow_redirects=False,
-        ).status_code
+        body = None if operation.body is None else json.dumps(self.filled(operation.body))
+        path = f"/v1/{operation.path.format(**self.names)}"
+        answer = self.pool.urlopen(operation.method, path, body, headers, redirect=False)
+        self.leaked += [path for line in self.lines if line in answer.data]
+        return answer.status
 
     def filled(self, body: object) -> object:
         if isinstance(body, dict):
@@ -178,14 +226,16 @@ class Scene:
         return body.format(**self.names) if isinstance(body, str) else body
 
     def close(self) -> None:
-        self.session.close()
-        for mount in (self.names["kv"], self.names["nexla"], self.names["transit"]):
-            self.root("DELETE", f"sys/mounts/{mount}")
+        self.pool.close()
+        for mount in ("kv", "nexla", "transit", "engine"):
+            self.root("DELETE", f"sys/mounts/{self.names[mount]}")
         self.root("DELETE", f"sys/auth/{self.names['approle']}")
 
 
 @pytest.fixture(scope="module")
-def scene(vault: VaultUnderTest, root: Root) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, vault: VaultUnderTest, root: Root) -> Iterator[Scene]:
+    if vault.plugin_dir is not None:
+        request.getfixturevalue("shared_engine_mount")  # registers the plugin
     built = Scene(vault, root)
     built.build()
     yield built
@@ -194,8 +244,9 @@ def scene(vault: VaultUnderTest, root: Root) -> Iterator[Scene]:
 
 def test_each_row_has_an_operation_and_a_cell_for_each_role(pytestconfig: pytest.Config) -> None:
     assert list(EXPECTED) == list(OPERATIONS)
-    assert list(transit_table.EXPECTED) == list(transit_table.OPERATIONS)
-    assert not set(OPERATIONS) & set(transit_table.OPERATIONS)
+    for table in (transit_table, engine_table):
+        assert list(table.EXPECTED) == list(table.OPERATIONS)
+    assert len(ALL_OPERATIONS) == len(OPERATIONS) + len(transit_table.OPERATIONS) + len(engine_table.OPERATIONS)
     for custody, rows in ALL_EXPECTED.items():
         assert list(rows) == list(ALL_OPERATIONS)
         assert {len(cells) for cells in rows.values()} == {len(COLUMNS[custody])}
@@ -207,14 +258,18 @@ def test_each_row_has_an_operation_and_a_cell_for_each_role(pytestconfig: pytest
 
 
 def test_each_shipped_policy_is_a_column() -> None:
-    assert set(ROLES) == {*policy.SHIPPED, policy.AGENT.name, "nobody", "teamless"}
+    everywhere = {name for name, shipped in policy.SHIPPED.items() if shipped.custody is None}
+    assert set(ROLES) == {*everywhere, policy.AGENT.name, "nobody", "teamless"}
     assert set(transit_table.ROLES) == {*ROLES, "both", "admin/1", "registrar/1"}
+    assert set(engine_table.ROLES) == {*ROLES, *policy.SHIPPED, "admin/1", "registrar/1", "roles/1"}
 
 
 @pytest.mark.parametrize("custody", Custody)
 @pytest.mark.parametrize("name", ALL_OPERATIONS)
 def test_row(scene: Scene, name: str, custody: Custody) -> None:
     operation, roles = ALL_OPERATIONS[name], COLUMNS[custody]
+    if ENGINE not in scene.custodies and (custody is ENGINE or name in engine_table.OPERATIONS):
+        pytest.skip("the server has no plugin directory in reach")
     observed = {role: scene.attempt(custody, role, operation) for role in roles}
     wanted = dict(zip(roles, ALL_EXPECTED[custody][name], strict=True))
     allowed = {role: "Y" if status in operation.allowed else "." for role, status in observed.items()}
@@ -238,7 +293,8 @@ def test_strange_team_name_opens_nothing(scene: Scene, team: str) -> None:
 
 def test_operations_are_ones_that_the_server_knows(scene: Scene) -> None:
     # A misspelt path is answered with 403 as well, so a row of dots proves something only if root gets through.
-    known = {name: one for name, one in ALL_OPERATIONS.items() if one.path.startswith(("{kv}/", "{transit}/"))}
+    mounts = ("{kv}/", "{transit}/", *(["{engine}/"] if ENGINE in scene.custodies else []))
+    known = {name: one for name, one in ALL_OPERATIONS.items() if one.path.startswith(mounts)}
     assert len(known) > 140
     for name, operation in known.items():
         status = scene.send(scene.vault.root_token, operation)
@@ -247,6 +303,51 @@ def test_operations_are_ones_that_the_server_knows(scene: Scene) -> None:
             scene.put_back(operation)
             for prefix in PREFIXES if operation.path.startswith("{kv}/") else ():
                 scene.fill(prefix)
+
+
+WRONG: Final = {
+    "key-admin": (
+        'keys/+" {\n  capabilities = ["create", "read"]',
+        'keys/+" {\n  capabilities = ["create", "read", "update"]',
+    ),
+    "registrar": ("keys/+/retire", "keys/+/stage"),
+    "role-admin": ('config" {\n  capabilities = ["read"]', 'config" {\n  capabilities = ["read", "update"]'),
+    "minter": ('capabilities = ["read"]\n}\n\n# What', 'capabilities = ["read", "update"]\n}\n\n# What'),
+    "token-reader": ("token/sales", "token/+"),
+    "auditor": ("/info", "/token/sales"),
+    "break-glass": ("/roles/prod", "/roles/+"),
+}
+
+
+@pytest.mark.parametrize("role", WRONG)
+def test_a_policy_that_is_wrong_turns_the_matrix_red(scene: Scene, role: str) -> None:
+    if ENGINE not in scene.custodies:
+        pytest.skip("the server has no plugin directory in reach")
+    right, wrong = WRONG[role]
+    text = scene.texts(ENGINE)[role]
+    assert text.count(right) == 1
+    column = engine_table.ROLES.index(role)
+    red = []
+    scene.tokens[ENGINE, "wrong"] = scene.token(text.replace(right, wrong))
+    for name, operation in engine_table.OPERATIONS.items():
+        allowed = scene.attempt(ENGINE, "wrong", operation) in operation.allowed
+        red += [name] if allowed != (engine_table.EXPECTED[name][column] == "Y") else []
+    assert red
+
+
+def test_no_answer_held_a_private_key(scene: Scene) -> None:
+    """Of all that was asked before, by root too, and of each path of the engine now."""
+    for name in engine_table.OPERATIONS if ENGINE in scene.custodies else ():
+        operation = engine_table.OPERATIONS[name]
+        if operation.path.startswith("{engine}/"):
+            scene.send(scene.vault.root_token, operation)
+    if ENGINE in scene.custodies:
+        scene.fill_engine()
+    assert scene.leaked == []
+    scene.send(scene.vault.root_token, Operation("POST", "{kv}/data/asc/x", {"data": {"value": "{pem1}"}}))
+    scene.send(scene.vault.root_token, Operation("GET", "{kv}/data/asc/x"))
+    assert len(scene.leaked) == 1, "it would have been seen"
+    scene.leaked.clear()
 
 
 def test_what_break_glass_allows_it_then_removes(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.integration.policy_table import EXPECTED as KV_EXPECTED
 from tests.integration.policy_table import ROLES as KV_ROLES
-from tests.integration.policy_table import Operation, change
+from tests.integration.policy_table import Operation, change, without_private_parts
 
 TABLE: Final = """
 operation                             nobody key-admin registrar minter publisher auditor agent team teamless break-glass both admin/1 registrar/1
@@ -119,16 +119,10 @@ SERVER_ERROR: Final = frozenset({500})
 def _kv_cells(name: str) -> tuple[str, ...]:
     """The row of `policy_table` as it is for the columns of this table, in a deployment whose keys are in Transit.
 
-    The private parts are escrow now, which nobody reads but a minter for both custodies. What is narrowed to one key
-    does not have what the row says of another one, or of one that is new.
+    The private parts are escrow now, which nobody reads but a minter for both custodies.
     """
-    cells = dict(zip(KV_ROLES, KV_EXPECTED[name], strict=True))
-    cells["both"] = cells["minter"]
-    one_key = not (" other " in name or name.startswith("create "))
-    for narrow, wide in (("admin/1", "key-admin"), ("registrar/1", "registrar")):
-        cells[narrow] = cells[wide] if one_key else "."
-    if name.startswith("read private part"):
-        cells |= dict.fromkeys(("minter", "agent", "team"), ".")
+    in_kv = dict(zip(KV_ROLES, KV_EXPECTED[name], strict=True))
+    cells = without_private_parts(name) | {"both": in_kv["minter"]}
     return tuple(cells[role] for role in ROLES)
 
 

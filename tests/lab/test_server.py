@@ -195,7 +195,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="not installed") as caught:
         bao.bao_binary()
     assert caught.value.hint is not None
-    assert "vault-asc[lab]" in caught.value.hint
+    assert "vault-asc[lab,engine]" in caught.value.hint
 
 
 @pytest.fixture

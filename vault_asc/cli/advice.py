@@ -47,13 +47,15 @@ def advise(config: "Config", need: Need, path: str, capability: str) -> str | No
             return _hint([(written, f"vault-asc policy write publisher --nexla {name}")])
     for custodies in policy.ways(tuple(dict.fromkeys((*store.custodies, *need.custodies)))):
         if _mends(config, need, (path, capability), custodies):
-            return _hint([_written(config, need, name, custodies) for name in need.policies])
+            role = policy.role_of(path, store.engine_mount)
+            return _hint([_written(config, need, name, role, custodies) for name in need.policies])
     known = policy.needed(
         path,
         capability,
         mount=store.mount,
         prefix=store.prefix,
         transit_mount=store.transit_mount,
+        engine_mount=store.engine_mount,
         custodies=store.custodies,
     )
     if known is None and not path.startswith(_MOUNTS):
@@ -65,20 +67,15 @@ def _mends(config: "Config", need: Need, denied: tuple[str, str], custodies: tup
     """Whether the policies of the command, written for these custodies, grant what was denied, or show its mount."""
     path, capability = denied
     own = _custody_of(config, path)
-    if path.startswith(_MOUNTS) or policy.AGENT.name in need.policies:
+    if path.startswith(_MOUNTS):
         return bool(need.policies) and (own is None or own in custodies)
-    store = config.store
+    from vault_asc.cli.policies import Of, rendered
+
+    role = policy.role_of(path, config.store.engine_mount)
     for name in need.policies:
         try:
-            text = policy.render(
-                name,
-                mount=store.mount,
-                prefix=store.prefix,
-                key=_key_of(name, need),
-                transit_mount=store.transit_mount,
-                custodies=custodies,
-            )
-        except ConfigError:  # no name in Transit can be made of the prefix
+            _, text = rendered(config, name, Of(_key_of(name, need), _role_of(name, need, role)), custodies)
+        except ConfigError:  # no name in Transit can be made of the prefix, or the policy is for another custody
             return False
         if any(rule.grants(path, capability) for rule in policy.rules(text)):
             return True
@@ -88,21 +85,26 @@ def _mends(config: "Config", need: Need, denied: tuple[str, str], custodies: tup
 def _custody_of(config: "Config", path: str) -> Custody | None:
     """The custody whose keys lie there, None for what all have in common."""
     store = config.store
-    if f"{path.removeprefix(_MOUNTS)}/".startswith(f"{store.transit_mount}/"):
-        return Custody.TRANSIT
+    mounts = {Custody.TRANSIT: store.transit_mount, Custody.ENGINE: store.engine_mount}
+    for custody, mount in mounts.items():
+        if f"{path.removeprefix(_MOUNTS)}/".startswith(f"{mount}/"):
+            return custody
     return Custody.KV if path.startswith(f"{store.mount}/data/{store.prefix}/private/") else None
 
 
-def _written(config: "Config", need: Need, name: str, custodies: tuple[str, ...]) -> tuple[str, str]:
+def _written(
+    config: "Config", need: Need, name: str, denied_role: str | None, custodies: tuple[str, ...]
+) -> tuple[str, str]:
     """Name in Vault, and the command that writes it."""
-    key = _key_of(name, need)
-    written = policy.policy_name(name, mount=config.store.mount, prefix=config.store.prefix, key=key)
+    key, role = _key_of(name, need), _role_of(name, need, denied_role)
+    written = policy.policy_name(name, mount=config.store.mount, prefix=config.store.prefix, key=key, role=role)
     usual = config.store.custodies
     # The keys of an Agent may be in several custodies, and a command of several policies may work in two, as a move does.
     both = name == policy.AGENT.name or len(need.policies) > 1
     chosen = tuple(dict.fromkeys((*usual, *custodies))) if both else custodies
     option = policy.custody_option(chosen, usual)
-    return written, f"vault-asc policy write {name}" + (f" --key {key}" if key else "") + option
+    named = "".join(f" --{what} {value}" for what, value in (("key", key), ("role", role)) if value)
+    return written, f"vault-asc policy write {name}{named}{option}"
 
 
 def _key_of(name: str, need: Need) -> str | None:
@@ -110,6 +112,19 @@ def _key_of(name: str, need: Need) -> str | None:
     shipped = policy.SHIPPED.get(name)
     of_one_key = any("key" in policy.SHIPPED[other].parameters for other in need.policies if other in policy.SHIPPED)
     return need.key if shipped and shipped.keyed and of_one_key else None
+
+
+def _role_of(name: str, need: Need, denied: str | None) -> str | None:
+    """The role that a policy is for, by the path that was denied; none where it is of the key's name, or of all.
+
+    Beside a policy of one key a policy of all roles is of one, or its rights would be hidden.
+    """
+    shipped = policy.SHIPPED.get(name)
+    if shipped is None or not shipped.takes("role"):
+        return None
+    if shipped.keyed:
+        return denied if _key_of(name, need) not in {None, denied} else None
+    return denied if "role" in shipped.parameters or "break-glass" in need.policies else None
 
 
 def _hint(policies: list[tuple[str, str]]) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vault_asc.secret import Secret
     from vault_asc.vault import Vault
 
+_ROLE_ADMIN: Final = "role-admin"
 _POLICIES: Final = {
     "import": ("key-admin", "registrar"),
     "stage": ("key-admin",),
@@ -80,20 +81,21 @@ class KeySource(NamedTuple):
         *,
         custody: "Custody | None" = None,
         escrow: bool = True,
+        role: str | None = None,
         before_unwrap: Callable[[], object] = lambda: None,
     ) -> "Iterator[tuple[Lifecycle, NewKey]]":
         """The commands of key owners and the key, for as long as something is done with it.
 
-        Custody and escrow are those that an import is to make. `before_unwrap` may refuse while the token is still good.
+        Custody, escrow and role are those that an import is to make. `before_unwrap` may refuse while the token is still good.
         """
         custodies = () if custody is None else (custody,)
-        lifecycle = connection.lifecycle(*_POLICIES[self.command], custodies=custodies)
+        lifecycle = connection.lifecycle(*self._policies(custody), custodies=custodies)
         if self.wrapped is None:
             yield lifecycle, self._found(lifecycle.store.vault) if self.from_vault else self._read()
             return
         hand_over = self._hand_over(lifecycle.store.vault)
         self._check_ids()
-        self.check_rights(connection, lifecycle, name, custody=custody, escrow=escrow)
+        self.check_rights(connection, lifecycle, name, custody=custody, escrow=escrow, role=role)
         before_unwrap()
         with self._unwrapped(hand_over, name) as new:
             yield lifecycle, new
@@ -177,6 +179,7 @@ class KeySource(NamedTuple):
         *,
         custody: "Custody | None" = None,
         escrow: bool = True,
+        role: str | None = None,
     ) -> None:
         """Refuse what Vault would refuse later, as far as it can be known without writing."""
         from vault_asc.handover import Task, ready
@@ -187,7 +190,7 @@ class KeySource(NamedTuple):
 
             return advise(
                 connection.config(),
-                Need(_POLICIES[self.command], custodies=() if custody is None else (custody,)),
+                Need(self._policies(custody), custodies=() if custody is None else (custody,)),
                 path,
                 capability,
             )
@@ -199,8 +202,15 @@ class KeySource(NamedTuple):
             advice,
             custody=custody or Custody.KV,
             escrow=escrow,
+            role=role,
             untouched="the wrapping token was not used" if self.wrapped else "nothing was written",
         )
+
+    def _policies(self, custody: "Custody | None") -> tuple[str, ...]:
+        """What the command needs; a new key of the engine needs a role."""
+        from vault_asc.names import Custody
+
+        return (*_POLICIES[self.command], *([_ROLE_ADMIN] if custody is Custody.ENGINE else []))
 
     @contextmanager
     def _unwrapped(self, hand_over: "HandOver", name: str) -> Iterator[NewKey]:

@@ -76,7 +76,7 @@ def import_(
         raise ConfigError("without escrow nothing would be kept in custody kv", hint="leave --no-escrow away")
     check_role(role, chosen)
     escrow = chosen is Custody.TRANSIT and not no_escrow
-    with source.opened(connection, name, custody=chosen, escrow=escrow) as (lifecycle, new):
+    with source.opened(connection, name, custody=chosen, escrow=escrow, role=role) as (lifecycle, new):
         change = lifecycle.import_key(name, new.key, source.identity(new), chosen, escrow=escrow, role=role)
         tell(change, f'imported "{name}"', f'"{name}" is this key already, nothing was changed')
     if change.changed:

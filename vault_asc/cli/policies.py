@@ -1,7 +1,7 @@
 """`vault-asc policy`: the shipped policies, and how a token compares with them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -13,9 +13,18 @@ from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
     from vault_asc.config import Config
+    from vault_asc.targets import Rendered, Target
     from vault_asc.vault import Vault
 
 _SHOWN: Final = 5  # lost paths that an error names
+
+
+class Of(NamedTuple):
+    """What a policy is of: a key, a role of the engine, a Nexla account."""
+
+    key: str | None = None
+    role: str | None = None
+    account: str | None = None
 
 
 @click.group(no_args_is_help=False)
@@ -26,13 +35,18 @@ def policy() -> None:
 _key = click.option(
     "--key", help="The key, for the policies of one key: minter, break-glass. Narrows key-admin and registrar to it."
 )
+_role = click.option(
+    "--role",
+    help="The role of the engine, for token-reader. Narrows role-admin to it; beside --key the role of the key, if it has"
+    " another name.",
+)
 _nexla = click.option("--nexla", "account", help="The Nexla account of the configuration, for publisher.")
 _custodies = click.option(
     "--custody",
     "custodies",
     type=click.Choice([custody.value for custody in Custody]),
     multiple=True,
-    help="Grant what keys in this custody need; repeat it for both. Else store.custodies of the configuration.",
+    help="Grant what keys in this custody need; repeat it for several. Else store.custodies of the configuration.",
 )
 
 
@@ -41,7 +55,7 @@ def list_() -> None:
     """List the shipped policies, who they are for and what has to be named with them."""
     from vault_asc.policy import AGENT, SHIPPED
 
-    options = {"key": "--key NAME", "nexla_mount": "--nexla ACCOUNT"}
+    options = {"key": "--key NAME", "role": "--role ROLE", "nexla_mount": "--nexla ACCOUNT"}
     rows = []
     for shipped in (*SHIPPED.values(), AGENT):
         needed = [options[name] for name in shipped.parameters if name in options]
@@ -53,26 +67,35 @@ def list_() -> None:
 @policy.command()
 @click.argument("name")
 @_key
+@_role
 @_nexla
 @_custodies
 @config_option
 def show(
-    *, name: str, key: str | None, account: str | None, custodies: tuple[str, ...], connection: Connection
+    *,
+    name: str,
+    key: str | None,
+    role: str | None,
+    account: str | None,
+    custodies: tuple[str, ...],
+    connection: Connection,
 ) -> None:
     """Print a shipped policy, filled in for the configured store.
 
     \b
       vault-asc policy show minter --key prod
       vault-asc policy show minter --key prod --custody transit
+      vault-asc policy show token-reader --role sales
       vault-asc policy show agent
     """
-    _, text = rendered(connection.config(), name, key, account, custodies)
+    _, text = rendered(connection.config(), name, Of(key, role, account), custodies)
     product(text)
 
 
 @policy.command()
 @click.argument("name")
 @_key
+@_role
 @_nexla
 @_custodies
 @click.option("--as", "written_as", metavar="NAME", help="Name in Vault; else one made of prefix, NAME and key.")
@@ -82,6 +105,7 @@ def write(
     *,
     name: str,
     key: str | None,
+    role: str | None,
     account: str | None,
     custodies: tuple[str, ...],
     written_as: str | None,
@@ -102,7 +126,7 @@ def write(
     from vault_asc.names import check_name
 
     config = connection.config()
-    policy_name, text = rendered(config, name, key, account, custodies)
+    policy_name, text = rendered(config, name, Of(key, role, account), custodies)
     if written_as is not None:
         policy_name = check_name(written_as, "policy")
     vault = connection.vault(config)
@@ -116,6 +140,7 @@ def write(
 @policy.command()
 @click.argument("roles", nargs=-1, required=True, metavar="NAME...")
 @_key
+@_role
 @_nexla
 @_custodies
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -124,6 +149,7 @@ def check(
     *,
     roles: tuple[str, ...],
     key: str | None,
+    role: str | None,
     account: str | None,
     custodies: tuple[str, ...],
     as_json: bool,
@@ -144,9 +170,10 @@ def check(
     from vault_asc.names import check_name
 
     config = connection.config()
-    if key is not None:
-        check_name(key)
-    wanted = policy_check.asked(config, roles, key, account, custodies)
+    for what, named in (("key", key), ("role", role)):
+        if named is not None:
+            check_name(named, what)
+    wanted = policy_check.asked(config, roles, Of(key, role, account), custodies)
     found = policy_check.compared(connection.vault(config), wanted)
     (policy_check.tell_json if as_json else policy_check.tell)(found, wanted)
     if not found.equal:
@@ -175,40 +202,57 @@ def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
     )
 
 
-def rendered(
-    config: "Config", name: str, key: str | None, account: str | None, custodies: Sequence[str]
-) -> tuple[str, str]:
+def rendered(config: "Config", name: str, of: Of, custodies: Sequence[str]) -> tuple[str, str]:
     """Name in Vault and text of a policy."""
     from vault_asc import policy as policies
 
     store = config.store
     mount, prefix, chosen = store.mount, store.prefix, custodies or store.custodies
     if name == policies.AGENT.name:
-        if key is not None or account is not None:
-            raise ConfigError("the policy of an Agent comes from the targets", hint="leave --key and --nexla away")
-        accounts = {config.nexla[target.nexla].service_key for target in config.targets}
-        text = policies.agent(
-            {target.key for target in config.targets},
-            {(ref.mount, ref.path) for ref in accounts},
-            mount=mount,
-            prefix=prefix,
-            transit_mount=store.transit_mount,
-            custodies=chosen,
-        )
-        return policies.policy_name(name, mount=mount, prefix=prefix), text
-    ref = config.account(account).service_key if account is not None else None
+        if of != Of():
+            raise ConfigError(
+                "the policy of an Agent comes from the targets", hint="leave --key, --role and --nexla away"
+            )
+        return policies.policy_name(name, mount=mount, prefix=prefix), _of_agent(config, chosen)
+    ref = config.account(of.account).service_key if of.account is not None else None
     nexla_mount, nexla_path = (ref.mount, ref.path) if ref is not None else (None, None)
     written = policies.policy_name(
-        name, mount=mount, prefix=prefix, key=key, nexla_mount=nexla_mount, nexla_path=nexla_path
+        name, mount=mount, prefix=prefix, key=of.key, role=of.role, nexla_mount=nexla_mount, nexla_path=nexla_path
     )
     text = policies.render(
         name,
         mount=mount,
         prefix=prefix,
-        key=key,
+        key=of.key,
+        role=of.role,
         nexla_mount=nexla_mount,
         nexla_path=nexla_path,
         transit_mount=store.transit_mount,
+        engine_mount=store.engine_mount,
         custodies=chosen,
     )
     return written, text
+
+
+def sources(config: "Config") -> "tuple[set[str], set[str]]":
+    """Keys and roles of all targets: what an Agent needs tokens of."""
+    targets: list[Target | Rendered] = [*config.targets, *config.rendered]
+    return {target.key for target in targets if target.key}, {target.role for target in targets if target.role}
+
+
+def _of_agent(config: "Config", custodies: Sequence[str]) -> str:
+    from vault_asc import policy as policies
+
+    store = config.store
+    keys, roles = sources(config)
+    accounts = {config.nexla[target.nexla].service_key for target in config.targets}
+    return policies.agent(
+        keys,
+        {(ref.mount, ref.path) for ref in accounts},
+        roles=roles,
+        mount=store.mount,
+        prefix=store.prefix,
+        transit_mount=store.transit_mount,
+        engine_mount=store.engine_mount,
+        custodies=custodies,
+    )

@@ -12,6 +12,7 @@ from vault_asc.errors import ConfigError, PermissionDeniedError
 from vault_asc.rights import NOT_SEEN, Comparison, Ground, Right, compare
 
 if TYPE_CHECKING:
+    from vault_asc.cli.policies import Of
     from vault_asc.config import Config
     from vault_asc.vault import Vault
 
@@ -35,26 +36,33 @@ class Asked(NamedTuple):
     custodies: Sequence[str]
 
 
-def asked(
-    config: "Config", roles: Sequence[str], key: str | None, account: str | None, custodies: Sequence[str]
-) -> Asked:
+def asked(config: "Config", roles: Sequence[str], of: "Of", custodies: Sequence[str]) -> Asked:
     """What the command line asks for. `ConfigError` when something is missing or does not fit."""
     from vault_asc.cli.policies import rendered
 
     chosen = tuple(custodies or config.store.custodies)
     texts: dict[str, str] = {}
     for role in roles:
-        shipped = policy.SHIPPED.get(role)
         if role == policy.TEAM:
             written, text = _of_own_team(config, chosen)
         else:
-            of_key = key if role == policy.AGENT.name or (shipped and shipped.keyed) else None
-            of_account = (
-                account if role == policy.AGENT.name or (shipped and "nexla_mount" in shipped.parameters) else None
-            )
-            written, text = rendered(config, role, of_key, of_account, chosen)
+            written, text = rendered(config, role, _taken(role, of), chosen)
         texts[written] = text
-    return Asked(roles, texts, _ground(config, roles, key), chosen)
+    return Asked(roles, texts, _ground(config, roles, of), chosen)
+
+
+def _taken(role: str, of: "Of") -> "Of":
+    """What of that which was named is for this policy: the others may need the rest."""
+    shipped = policy.SHIPPED.get(role)
+    if shipped is None:
+        return of
+    keyed = shipped.keyed and of.key is not None
+    takes_role = shipped.takes("role") and (keyed or not shipped.keyed)
+    return of._replace(
+        key=of.key if keyed else None,
+        role=of.role if takes_role else None,
+        account=of.account if shipped.takes("nexla_mount") else None,
+    )
 
 
 def compared(vault: "Vault", wanted: Asked) -> Comparison:
@@ -99,16 +107,22 @@ def difference(found: Comparison, wanted: Asked) -> PermissionDeniedError:
     )
 
 
-def _ground(config: "Config", roles: Sequence[str], key: str | None) -> Ground:
+def _ground(config: "Config", roles: Sequence[str], of: "Of") -> Ground:
+    from vault_asc.cli.policies import sources
+
     store = config.store
-    keys = {target.key for target in config.targets} if policy.AGENT.name in roles else {key or _ANY_KEY}
+    keys, of_engine = sources(config) if policy.AGENT.name in roles else ({of.key} if of.key else set(), set())
+    of_engine |= {of.role} if of.role else keys  # the role of a key has its name
+    names = sorted(keys) or [_ANY_KEY]
     refs = [account.service_key for account in config.nexla.values()]
     return Ground(
         store.mount,
         store.prefix,
         store.transit_mount,
-        {name: policy.policy_name("minter", mount=store.mount, prefix=store.prefix, key=name) for name in sorted(keys)},
+        store.engine_mount,
+        {name: policy.policy_name("minter", mount=store.mount, prefix=store.prefix, key=name) for name in names},
         [(ref.mount, ref.path) for ref in refs] or [(store.mount, f"{store.prefix}/nexla/default")],
+        sorted(of_engine),
     )
 
 
@@ -122,7 +136,12 @@ def _of_own_team(config: "Config", custodies: Sequence[str]) -> tuple[str, str]:
             hint=f'set store.prefix to that of a team, such as "{store.prefix}/team-a"',
         )
     text = policy.render(
-        policy.TEAM, mount=store.mount, prefix=above, transit_mount=store.transit_mount, custodies=custodies
+        policy.TEAM,
+        mount=store.mount,
+        prefix=above,
+        transit_mount=store.transit_mount,
+        engine_mount=store.engine_mount,
+        custodies=custodies,
     )
     return policy.policy_name(policy.TEAM, mount=store.mount, prefix=above), text.replace(_TEAM_TEMPLATE, team)
 

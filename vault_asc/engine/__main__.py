@@ -1,6 +1,12 @@
 """`python -m vault_asc.engine` and `vault-plugin-secrets-asc`: what Vault starts, run from an installation."""
 
+import functools
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vault_asc.engine.backend import Backend
+    from vault_asc.engine.mount import Memory
 
 
 def main() -> int:
@@ -13,7 +19,22 @@ def main() -> int:
             'vault-plugin-secrets-asc: hint: install the engine\'s packages: pip install ".[engine]" in a checkout\n'
         )
         return 2
-    return serve()
+    return serve(_mounted)
+
+
+def _mounted() -> "Backend":
+    """What one mount does. Imported at the first of them, after the handshake."""
+    from vault_asc.engine.backend import Backend
+    from vault_asc.engine.freezing.facts import unfrozen
+
+    return Backend(memory=_shared_memory(), build=unfrozen())
+
+
+@functools.cache
+def _shared_memory() -> "Memory":
+    from vault_asc.engine.mount import Memory
+
+    return Memory()
 
 
 if __name__ == "__main__":

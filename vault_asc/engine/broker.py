@@ -37,7 +37,8 @@ class Broker(GRPCBrokerBase):
     async def dial(self, service_id: int) -> Channel:
         """A channel to what the host serves under this number. `VaultUnavailableError` when it was not announced."""
         try:
-            info = await asyncio.wait_for(self._waiting(service_id), _PATIENCE)
+            # Shielded: whoever else waits for the same number is not given up with this one.
+            info = await asyncio.wait_for(asyncio.shield(self._waiting(service_id)), _PATIENCE)
         except TimeoutError as exc:
             raise VaultUnavailableError(f"the host did not say within {_PATIENCE:g} s where it listens") from exc
         finally:

@@ -19,11 +19,11 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from vault_asc.engine.freezing.facts import Executable, look_at
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultAscError, VaultError, VaultUnavailableError
 from vault_asc.files import write_atomic
+from vault_asc.names import ENGINE_FILE
 
 PLUGIN: Final = "asc"
 """Name in the plugin catalog."""
 MOUNT: Final = "asc"
-_NAME: Final = "vault-plugin-secrets-asc"
 _CATALOG: Final = f"sys/plugins/catalog/secret/{PLUGIN}"
 _T = TypeVar("_T")
 
@@ -50,7 +50,7 @@ def name_of(built: Executable) -> str:
 
 
 def _file_name(version: str, sha256: str) -> str:
-    return f"{_NAME}-{version.removeprefix('v')}-{sha256[:8]}"
+    return f"{ENGINE_FILE}-{version.removeprefix('v')}-{sha256[:8]}"
 
 
 def copy(built: Executable, plugin_dir: Path, now: float) -> Path:

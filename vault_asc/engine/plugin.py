@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import functools
 import os
 import signal
 import sys
@@ -34,11 +33,11 @@ _REFUSED: Final = 1  # exit code
 _FAREWELL: Final = 1.0  # seconds for requests under way when the host says to stop; it kills us after 2
 
 
-def main(make_backend: MakeBackend | None = None) -> int:
+def main(make_backend: MakeBackend) -> int:
     """Serve the host until it says to stop or is gone; the exit code.
 
     Args:
-        make_backend: makes what each mount does; the product's own by default.
+        make_backend: makes what each mount does, at the first of them: the host connects meanwhile.
     """
     try:
         settings = take_settings(os.environ)
@@ -52,7 +51,7 @@ def main(make_backend: MakeBackend | None = None) -> int:
     end_with_host(sys.stdout.fileno(), listening.close)
     try:
         _shake_hands(settings, listening, tls)
-        asyncio.run(_serve(settings, listening, tls, make_backend or _product_backend()))
+        asyncio.run(_serve(settings, listening, tls, make_backend))
     finally:
         listening.close()
     return 0
@@ -65,14 +64,6 @@ def _shake_hands(settings: HostSettings, listening: Listening, tls: Tls) -> None
         fields.append("false")
     sys.stdout.write("|".join(fields) + "\n")
     sys.stdout.flush()
-
-
-def _product_backend() -> MakeBackend:
-    # After the handshake: the host connects meanwhile.
-    from vault_asc.engine.backend import Backend
-    from vault_asc.engine.mount import Memory
-
-    return functools.partial(Backend, memory=Memory())
 
 
 async def _serve(settings: HostSettings, listening: Listening, tls: Tls, make_backend: MakeBackend) -> None:

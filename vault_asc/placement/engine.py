@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vault_asc.errors import ConflictError, VaultError
+from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
@@ -10,6 +10,7 @@ from vault_asc.placement.place import Place, beside, public_half
 from vault_asc.record import Record, State, StoredRecord
 from vault_asc.store import Store
 from vault_asc.vault import Engine, EngineKey, LostAnswerError
+from vault_asc.vault.capabilities import capabilities_self
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,18 @@ class InEngine:
                 f'role "{role}" of engine "{self.engine.mount}" gives tokens of key "{user}"; nothing was written',
                 hint="name another role with --role",
             )
+        if user is None:
+            self._require_right_to_make(wanted)
         return user
+
+    def _require_right_to_make(self, role: str) -> None:
+        """Refuse before the key is written what Vault would refuse after it."""
+        path = f"{self.engine.mount}/roles/{role}"
+        if not capabilities_self(self.store.vault, [path])[path] & {"create", "root"}:
+            raise PermissionDeniedError(
+                f'permission denied: the token lacks "create" on "{path}"; nothing was written',
+                hint=self.store.vault.advice(path, "create"),
+            )
 
     def _refuse_others(self, name: str, there: EngineKey | None, key: PrivateKey) -> None:
         """Refuse to take a key over that is another one: whoever reads its tokens would get ours."""

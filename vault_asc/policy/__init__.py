@@ -11,16 +11,18 @@ after `vault_asc.names` has accepted it, so nothing that means something in HCL 
 """
 
 from vault_asc.policy.naming import policy_name
-from vault_asc.policy.needed import custody_option, needed, ways
+from vault_asc.policy.needed import custody_option, needed, role_of, ways
 from vault_asc.policy.rendering import agent, render
-from vault_asc.policy.shipped import AGENT, SELF_PATHS, SHIPPED, TEAM, Shipped
+from vault_asc.policy.shipped import AGENT, ROLE_ADMIN, SELF_PATHS, SHIPPED, TEAM, TOKEN_READER, Shipped
 from vault_asc.policy.stanzas import Rule, lost_paths, rules
 
 __all__ = [
     "AGENT",
+    "ROLE_ADMIN",
     "SELF_PATHS",
     "SHIPPED",
     "TEAM",
+    "TOKEN_READER",
     "Rule",
     "Shipped",
     "agent",
@@ -29,6 +31,7 @@ __all__ = [
     "needed",
     "policy_name",
     "render",
+    "role_of",
     "rules",
     "ways",
 ]

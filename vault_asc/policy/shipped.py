@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vault_asc.errors import ConfigError
+from vault_asc.names import Custody
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -20,33 +21,49 @@ class Shipped:
     Attributes:
         name: name of its file, and of the role that it is for.
         summary: one line for a list of policies.
-        parameters: what has to be named besides mount and prefix: `key`, or `nexla_mount` and `nexla_path`.
-        optional: what may be named: `key`, for a policy of all keys that can be narrowed to one.
+        parameters: what has to be named besides mount and prefix: `key`, `role`, or `nexla_mount` and `nexla_path`.
+        optional: what may be named: `key` for a policy of all keys that can be narrowed to one, `role` likewise, and for a
+            policy of one key whose role in the engine has another name.
+        custody: the only one that it is for, None when there is something of it in each.
     """
 
     name: str
     summary: str
     parameters: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    custody: Custody | None = None
 
     @property
     def keyed(self) -> bool:
         """Whether it is, or can be, for one key."""
-        return "key" in (*self.parameters, *self.optional)
+        return self.takes("key")
+
+    def takes(self, what: str) -> bool:
+        """Whether that has to be, or may be, named."""
+        return what in (*self.parameters, *self.optional)
 
 
 TEAM: Final = "team"
+ROLE_ADMIN: Final = "role-admin"
+TOKEN_READER: Final = "token-reader"  # noqa: S105  # the name of a policy
 
 SHIPPED: Final[Mapping[str, Shipped]] = {
     policy.name: policy
     for policy in (
         Shipped("key-admin", "imports and stages keys, cannot read one back", optional=("key",)),
         Shipped("registrar", "promotes, rolls back, retires, disables and enables keys", optional=("key",)),
-        Shipped("minter", "mints tokens from one key", ("key",)),
+        Shipped(
+            ROLE_ADMIN,
+            "decides what roles of the engine give, reads no token",
+            optional=("role",),
+            custody=Custody.ENGINE,
+        ),
+        Shipped("minter", "mints tokens from one key", ("key",), ("role",)),
+        Shipped(TOKEN_READER, "reads tokens of one role of the engine", ("role",), custody=Custody.ENGINE),
         Shipped("publisher", "reads one Nexla service key", ("nexla_mount", "nexla_path")),
         Shipped("auditor", "sees everything that is no secret"),
         Shipped(TEAM, "mints from every key of the caller's own team that is kept in KV"),
-        Shipped("break-glass", "destroys one key for good", ("key",)),
+        Shipped("break-glass", "destroys one key for good", ("key",), ("role",)),
     )
 }
 """The policies that have a file. The Agent's is composed of theirs, see `rendering.agent`."""

@@ -1,6 +1,6 @@
 """A policy's text taken apart: paths, capabilities, and what belongs to one custody. For texts of ours.
 
-A stanza that belongs to one custody begins its comment with `# custody kv:` or `# custody transit:`.
+A stanza that belongs to one custody begins its comment with `# custody kv:`, to some with `# custody kv, transit:`.
 """
 
 import re
@@ -14,7 +14,7 @@ from vault_asc.names import Custody
 STANZA: Final = r'(?ms)(?:^#[^\n]*\n)*^path "(?P<path>[^"]+)" \{\n(?P<body>.*?)^\}\n'
 _CAPABILITIES: Final = r"(?m)^ *capabilities *= *\[([^\]]*)\]$"
 _WORD: Final = r'"([a-z]+)"'
-_OF_CUSTODY: Final = r"# custody ([a-z]+): "
+_OF_CUSTODY: Final = r"# custody ([a-z]+(?:, [a-z]+)*): "
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def for_custodies(text: str, custodies: Collection[str]) -> str:
     kept = []
     for block in text.split("\n\n"):
         marked = re.match(_OF_CUSTODY, block)
-        if marked is None or Custody(marked[1]) in custodies:
+        if marked is None or any(Custody(name) in custodies for name in marked[1].split(", ")):
             kept.append(block)
     return "\n\n".join(kept)
 

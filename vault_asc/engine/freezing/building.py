@@ -8,8 +8,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,13 +15,12 @@ from pathlib import Path
 from typing import Final
 
 import vault_asc
-from vault_asc.engine.freezing.facts import Executable, look_at
+from vault_asc.engine.freezing.facts import Executable, look_at, of_interpreter
 from vault_asc.engine.freezing.source import commit_of
 from vault_asc.errors import ConfigError
 from vault_asc.files import write_atomic
+from vault_asc.names import ENGINE_FILE
 from vault_asc.secret import safe_text
-
-NAME: Final = "vault-plugin-secrets-asc"
 
 _LIBRARIES: Final = ("PyJWT", "cryptography", "grpclib", "h2", "hpack", "hyperframe", "multidict", "protobuf")
 _TOOLS: Final = ("PyInstaller", "grpclib")  # modules that are missing where nobody wanted to build
@@ -50,7 +47,7 @@ def build(out: Path, now: float) -> Executable:
         (work / "start.py").write_text(_START, encoding="ascii")
         (work / "facts.json").write_text(json.dumps(_facts(root)), encoding="ascii")
         _run(work)
-        content = (work / "dist" / NAME).read_bytes()
+        content = (work / "dist" / ENGINE_FILE).read_bytes()
     write_atomic(out, _with_clear_words(content), now=now, mode=0o755)
     return look_at(out)
 
@@ -59,9 +56,7 @@ def _facts(root: Path) -> dict[str, str]:
     return {
         "version": vault_asc.__version__,
         "commit": commit_of(root),
-        "platform": f"{sys.platform} {platform.machine()}",
-        "python": platform.python_version(),
-        "openssl": ssl.OPENSSL_VERSION,
+        **of_interpreter(),
         "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES),
         "built_with": f"PyInstaller {importlib.metadata.version('pyinstaller')}",
     }

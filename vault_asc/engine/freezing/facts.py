@@ -7,6 +7,9 @@ import hashlib
 import json
 import mmap
 import os
+import platform
+import ssl
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -42,6 +45,20 @@ class Executable(NamedTuple):
     def version(self) -> str:
         """As the plugin catalog writes it: with a "v"."""
         return f"v{self.facts['version']}"
+
+
+def of_interpreter() -> dict[str, str]:
+    """The interpreter that runs this, which is the one that a build holds."""
+    return {
+        "platform": f"{sys.platform} {platform.machine()}",
+        "python": platform.python_version(),
+        "openssl": ssl.OPENSSL_VERSION,
+    }
+
+
+def unfrozen() -> dict[str, str]:
+    """In place of facts, for an engine that runs from an installation: nobody knows what of it has been changed."""
+    return {"build": "unfrozen: no checksum covers the code", **of_interpreter()}
 
 
 def text_of(facts: Mapping[str, str]) -> bytes:
