@@ -8,7 +8,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jwt
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests import keys
 from vault_asc import tokens
 from vault_asc.audit import (
+    EngineSigner,
     KnownKey,
     Reader,
     Reads,
@@ -34,6 +35,7 @@ from vault_asc.audit.entry import Caller, Entry, Signature, parse
 from vault_asc.audit.log import lines
 from vault_asc.audit.marks import marks
 from vault_asc.audit.search import Findings, Sought, search, together
+from vault_asc.audit.token_reads import SoughtReads, TokenRead, Window, of_engine, token_read, unanswered, window_of
 from vault_asc.audit.unwrapped import unwrapped
 from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.key.identity import identity
@@ -45,7 +47,10 @@ from vault_asc.tokens import Token, TokenRequest
 SALT = "hmac-sha256:" + "5a" * 32
 INPUT = "hmac-sha256:" + "1b" * 32
 PRIVATE = "secret/data/asc/private/prod"
-SOUGHT = Sought("", "asc-transit/sign/", frozenset({PRIVATE}), 2_000_000_000, frozenset({INPUT}), SALT)
+KID_HASH = "hmac-sha256:" + "4e" * 32
+EXPIRY = 1_772_367_480  # of what was minted at 2026-03-01T12:00:00Z
+READS = SoughtReads("asc", EXPIRY, Window(1_772_366_350, 1_772_366_640), KID_HASH)
+SOUGHT = Sought("", "asc-transit/sign/", frozenset({PRIVATE}), 2_000_000_000, frozenset({INPUT}), SALT, READS)
 
 
 def line(**changes: Any) -> bytes:
@@ -317,7 +322,7 @@ def test_wrapped_answers_and_what_came_out_are_kept() -> None:
     found = search(reversed(rows), SOUGHT)
     assert {e.request_id for e in found.entries} == {"sign", "unopened"}
     assert {e.request_id for e in found.opened} == {"again", "other", "end"}
-    entries, opened, _ = together([found, found])
+    entries, opened, *_ = together([found, found])
     assert [(link.signing.request_id, link.opening.request_id) for link in unwrapped(entries, opened)] == [
         ("sign", "end")
     ]
@@ -327,10 +332,10 @@ def test_a_wrapping_token_in_the_body_is_the_one_that_counts() -> None:
     """Otherwise whoever has somebody's wrapping token could make own signatures look like theirs."""
     mine, theirs = line(response=wrapping("t1"), request_id="mine"), line(response=wrapping("t2"), request_id="theirs")
     rows = [mine, theirs, opening("sys/wrapping/unwrap", "end", auth_client_token="hmac-sha256:t2")]
-    entries, opened, _ = together([search(rows, SOUGHT)])
+    entries, opened, *_ = together([search(rows, SOUGHT)])
     assert [link.signing.request_id for link in unwrapped(entries, opened)] == ["mine"]
     read = opening("cubbyhole/response", "end", auth_client_token="hmac-sha256:t2", response={"data": {"response": ""}})
-    entries, opened, _ = together([search([mine, theirs, read], SOUGHT)])
+    entries, opened, *_ = together([search([mine, theirs, read], SOUGHT)])
     assert [link.signing.request_id for link in unwrapped(entries, opened)] == ["theirs"]
 
 
@@ -353,7 +358,7 @@ def test_lines_that_name_a_path_and_are_no_entry_are_counted() -> None:
 def test_logs_are_put_together_in_order_of_time() -> None:
     late = [line(request_id="late", time="2026-03-01T13:00:00Z"), read(time="2026-03-01T13:00:00Z")]
     early = [line(request_id="early"), read(), line(request_id="late", time="2026-03-01T13:00:00Z")]
-    entries, _, readers = together([search(late, SOUGHT), search(early, SOUGHT)])
+    entries, _, readers, _ = together([search(late, SOUGHT), search(early, SOUGHT)])
     assert [e.request_id for e in entries] == ["early", "late"]
     ((_, reads),) = readers.items()
     assert (reads.times, reads.first[1], reads.last[1]) == (
@@ -361,6 +366,87 @@ def test_logs_are_put_together_in_order_of_time() -> None:
         "2026-03-01T12:00:00.123456789Z",
         "2026-03-01T13:00:00Z",
     )
+
+
+# -- the engine ------------------------------------------------------------------------------------------------------
+
+
+def given_answer(**changes: Any) -> bytes:
+    """What the engine answers with, of the token that is looked for."""
+    data = {"token": "hmac-sha256:1", "key_id": KID_HASH, "key_version": 2, "expires_at": EXPIRY}
+    part: dict[str, Any] = {
+        "request_path": "asc/token/sales",
+        "request_mount_type": "asc",
+        "request_operation": "read",
+        "request_data": None,
+        "response": {"secret": {"lease_id": "asc/token/sales/x"}, "data": data},
+    }
+    return line(**(part | changes))
+
+
+def test_an_answer_of_the_engine() -> None:
+    found = parse(given_answer())
+    assert found is not None
+    assert (found.mount_type, found.lease_id, token_read(found)) == (
+        "asc",
+        "asc/token/sales/x",
+        TokenRead("asc", "sales"),
+    )
+    assert token_read(entry()) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "engine"),
+    [
+        ("asc/token/sales", "asc", True),
+        ("teams/a/asc/token/sales", "vault-plugin-secrets-asc", True),
+        ("asc/token/sales", "", True),
+        ("asc/token/sales", "plugin", True),
+        ("asc/token/sales", "kv", False),
+        ("asc/token/sales", "generic", False),
+        ("other/token/sales", "", False),
+        ("other/token/sales", "kv", False),
+        ("auth/token/create", "token", False),
+        ("asc/token/sales/more", "asc", False),
+        ("asc/roles/sales", "asc", False),
+    ],
+)
+def test_what_is_a_mount_of_the_engine(path: str, kind: str, *, engine: bool) -> None:
+    found = parse(given_answer(request_path=path, request_mount_type=kind))
+    assert found is not None
+    assert of_engine(found, "asc") is engine
+
+
+def test_one_pass_keeps_the_reads_that_matter() -> None:
+    other = {"data": {"token": "x", "key_id": "hmac", "expires_at": 1}}
+    late = {"time": "2026-03-01T18:00:00Z"}
+    rows = [
+        given_answer(request_id="this"),
+        given_answer(request_id="then", response=other),
+        given_answer(request_id="late", response=other, **late),
+        given_answer(request_id="wrapped", response=wrapping("t1"), **late),
+        given_answer(request_id="asked", type="request", response=None),
+        given_answer(request_id="asked late", type="request", response=None, **late),
+        given_answer(request_id="copy", request_mount_type="kv"),
+        given_answer(request_id="elsewhere", request_mount_type="kv", response=other),
+        given_answer(request_id="namespace", request_namespace={"id": "x", "path": "team-a/"}),
+        line(request_path="auth/token/create", request_mount_type="token", request_id="login"),
+    ]
+    found = search(rows, SOUGHT)
+    assert [e.request_id for e in found.token_reads] == ["this", "then", "wrapped", "asked", "copy", "namespace"]
+    assert (found.given, found.given_salted, found.unreadable) == (6, True, 0)
+    assert [e.request_id for e in unanswered(found.token_reads)] == ["asked"]
+    assert search(rows[1:3], SOUGHT).given_salted is False
+
+
+@pytest.mark.parametrize("issued_at", [0, 5, 9_999_999_000])
+@pytest.mark.parametrize("lifetime", [0, 5, 1200])
+def test_the_window_of_any_token(issued_at: int, lifetime: int) -> None:
+    token = minted()._replace(issued_at=issued_at, expires_at=issued_at + lifetime)
+    window = window_of(token)
+    assert window.begin <= window.end
+    sought = replace(SOUGHT, reads=READS._replace(window=window))
+    assert search([given_answer(response=None)], sought).token_reads == ()
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -434,7 +520,7 @@ LONG_KNOWN = known(Custody.TRANSIT)._replace(since=None)
 
 
 def log(first: str = "2026-03-01T11:00:00Z", last: str = "2026-03-01T13:00:00Z", **changes: Any) -> Findings:
-    whole: dict[str, Any] = {"lines": 9, "signing": 4, "salted": True} | changes
+    whole: dict[str, Any] = {"lines": 9, "signing": 4, "salted": True, "given": 7, "given_salted": True} | changes
     return Findings(first=entry(time=first), last=entry(time=last), **whole)
 
 
@@ -459,13 +545,17 @@ def test_signatures_of_the_same_content_are_no_proof() -> None:
     assert reasons(found) == []
 
 
-@pytest.mark.parametrize("custodies", [(Custody.KV,), (Custody.TRANSIT, Custody.KV), (Custody.KV, Custody.TRANSIT)])
+@pytest.mark.parametrize(
+    "custodies",
+    [(Custody.KV,), (Custody.TRANSIT, Custody.KV), (Custody.KV, Custody.TRANSIT), (Custody.ENGINE, Custody.KV)],
+)
 def test_of_a_key_that_was_in_kv_the_log_knows_only_readers(custodies: tuple[Custody, ...]) -> None:
     found = trace(log(), keys=[known(*custodies)], readers={Reader(PRIVATE, 1, CALLER): Reads(1, (1, ""), (1, ""))})
     problem = verdict(found)
     assert isinstance(problem, NotFoundError)
     assert "cannot tell who minted" in problem.message
-    assert "key move prod --custody transit" in str(problem.hint)
+    assert ("key move prod --custody transit" in str(problem.hint)) is (custodies[0] is Custody.KV)
+    assert "key rotate prod FILE" in str(problem.hint)
 
 
 def test_for_custody_kv_only_the_time_matters() -> None:
@@ -503,6 +593,60 @@ def test_why_nothing_was_found(logs: list[Findings], changes: dict[str, Any], sa
     problem = verdict(found)
     assert isinstance(problem, NotFoundError)
     assert problem.hint == reasons(found)[0].fix
+
+
+MINE: Final = known(Custody.ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("logs", "changes", "says"),
+    [
+        ([log()], {}, "nobody but the engine who has this key"),
+        ([log()], {"genuine": False}, "forged"),
+        (
+            [log()],
+            {"keys": (), "engine_signers": (EngineSigner("prod", 3),)},
+            'of version 3 of key "prod" in the engine',
+        ),
+        ([log(given=0, given_salted=False)], {}, "no token of the engine at all"),
+        ([log(given_salted=False)], {}, "none of the 7 tokens of the engine in the logs given has this key ID"),
+        (
+            [log(first="2026-03-01T11:59:11Z")],
+            {},
+            "do not reach over all of 2026-03-01T11:59:10Z to 2026-03-01T12:04:00Z",
+        ),
+        ([log(last="2026-03-01T12:03:59Z")], {}, "do not reach over all of"),
+        ([log(last="2026-03-01T12:00:00Z"), log(first="2026-03-01T12:02:00Z")], {}, "do not reach over all of"),
+        ([], {}, "do not reach over all of"),
+        ([log(last="2026-03-01T12:00:00Z")], {"until": 1_772_366_430}, "nobody but the engine who has this key"),
+        ([log()], {"held": (Similar(entry(), None),)}, "a copy that somebody has put there"),
+    ],
+)
+def test_why_no_token_of_the_engine_was_found(logs: list[Findings], changes: dict[str, Any], says: str) -> None:
+    found = replace(trace(*logs, keys=[MINE]), **changes)
+    assert [why for why in whys(found) if says in why]
+    problem = verdict(found)
+    assert isinstance(problem, NotFoundError)
+    assert "no answer of the engine with this token" in problem.message
+    assert problem.hint == reasons(found)[0].fix
+
+
+def test_a_rotated_log_of_the_engine_is_whole() -> None:
+    rotated = [log(last="2026-03-01T12:01:00Z"), log(first="2026-03-01T12:01:30Z")]
+    assert ["nobody but the engine" in why for why in whys(trace(*rotated, keys=[MINE]))] == [True]
+
+
+def test_of_a_key_that_was_in_transit_both_are_doubted() -> None:
+    found = trace(log(signing=0, given=0), keys=[known(Custody.ENGINE, Custody.TRANSIT)])
+    assert ["no signing call" in why or "no token of the engine" in why for why in whys(found)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("part", "says"), [("alike", "who was given this token"), ("unanswered", "no log given has their answers")]
+)
+def test_reads_that_may_be_it_are_no_proof(part: str, says: str) -> None:
+    found = trace(log(), keys=[MINE], **{part: (Similar(entry(), None),)})
+    assert (reasons(found), says in str(verdict(found))) == ([], True)
 
 
 def test_only_a_whole_log_accuses_a_copy() -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BACKDATE: Final = 60
 """Seconds by which `iat` lies in the past, so that a fast local clock is no reason for Apple to refuse."""
+BACKDATES: Final = (10, 300)
+"""What an engine may be told instead: below it clocks differ, above it a token is mostly past."""
 DEFAULT_LIFETIME: Final = 1140
 MAX_LIFETIME: Final = 1200
 MIN_USABLE_LIFE: Final = 5

@@ -3,6 +3,7 @@
 import json
 import time
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_for_programs_and_from_standard_input(scene: Audited, auditor: User, key
 
 def test_nothing_found_says_why_and_exits_with_7(scene: Audited, auditor: User, key: PrivateKey) -> None:
     leaked(scene)
-    alien = tokens.mint(team(keys.KEY_ID), TokenRequest(lifetime=600), key, time.time())
+    alien = tokens.mint(team(keys.KEY_ID), TokenRequest(600), key, time.time())
     done = auditor(*asked(scene, saved(auditor, alien)))
     check_failure(done, out=True)
     assert (done.code, done.error) == (7, "the log holds no call that signed this token")
@@ -165,7 +166,7 @@ def test_signed_in_advance_and_wrapped(scene: Audited, auditor: User, key: Priva
 
 def test_wrapped_answers_that_may_be_it_are_listed(scene: Audited, auditor: User, key: PrivateKey) -> None:
     wrapped(scene, minter(scene, "h1"), message(keys.KEY_ID))
-    alien = saved(auditor, tokens.mint(team(keys.KEY_ID), TokenRequest(lifetime=600), key, time.time()))
+    alien = saved(auditor, tokens.mint(team(keys.KEY_ID), TokenRequest(600), key, time.time()))
     done = auditor(*asked(scene, alien))
     check_failure(done, out=True)
     assert (done.code, "had their answers wrapped" in done.error) == (7, True)
@@ -173,6 +174,61 @@ def test_wrapped_answers_that_may_be_it_are_listed(scene: Audited, auditor: User
     found = auditor(*asked(scene, alien, "--json")).json
     assert [one["metadata"]["host"] for one in found["wrapped_answers_of"]] == ["h1"]
     assert found["signature_fits"] == [{"transit_key": "asc.prod", "key_version": 1}]
+
+
+@pytest.fixture
+def engine(scene: Audited, auditor: User, engine_mount: str, token_with: TokenWith) -> Audited:
+    """The same with the engine, and a key in it, as `sales`."""
+    found = replace(scene, layout=scene.layout._replace(engine_mount=engine_mount))
+    text = auditor.config_file.read_text(encoding="utf-8")
+    auditor.config_file.write_text(text.replace("[store]\n", f'[store]\nengine_mount = "{engine_mount}"\n'), "utf-8")
+    auditor.use(token_with(found.policy("auditor")))
+    found.import_key("sales", new_key(), keys.KEY_ID, Custody.ENGINE, time.time())
+    return found
+
+
+def test_a_token_of_the_engine(engine: Audited, auditor: User) -> None:
+    token, mount = leaked(engine, "sales"), engine.layout.engine_mount
+    file = saved(auditor, token)
+    done = auditor.does(*asked(engine, file))
+    rows = words(done.out)
+    assert "given by the engine to" in rows
+    assert {"role sales", f"engine mount {mount}", "key version 1", f"path {mount}/token/sales"} <= {*rows}
+    assert "metadata host build-7\\x1b[2J" in rows
+    assert [row for row in rows if row.startswith(f"lease {mount}/token/sales/")]
+    assert not [part for part in token.value.reveal().split(".") if part in done.out]
+    found = auditor.does(*asked(engine, file, "--json")).json
+    (signed,) = found["signed_by"]
+    assert (signed["role"], signed["engine_mount"], signed["namespace"]) == ("sales", mount, "")
+    assert signed["lease_id"].startswith(f"{mount}/token/sales/")
+    assert (signed["metadata"]["role_name"], signed["presigned_seconds"]) == ("nightly", None)
+    assert found["keys"] == [{"name": "sales", "custody": "engine", "current": True}]
+    assert found["signature_fits"] == [{"engine_key": "sales", "key_version": 1}]
+    assert found["in_clear"] is False
+
+
+def test_live_tokens_in_the_log_are_told(engine: Audited, auditor: User) -> None:
+    where = f"sys/mounts/{engine.layout.engine_mount}/tune"
+    engine.root("POST", where, {"audit_non_hmac_response_keys": ["token"]})
+    token = leaked(engine, "sales")
+    engine.root("POST", where, {"audit_non_hmac_response_keys": []})
+    file = saved(auditor, token)
+    done = auditor.does(*asked(engine, file))
+    assert [row for row in words(done.out) if row.startswith("LIVE TOKENS IN THE LOG")]
+    assert not [part for part in token.value.reveal().split(".") if part in done.out]
+    assert auditor.does(*asked(engine, file, "--json")).json["in_clear"] is True
+
+
+def test_reads_that_may_have_given_it_are_listed(engine: Audited, auditor: User) -> None:
+    token = leaked(engine, "sales")
+    file = Path(saved(auditor, token))
+    file.write_text(token.value.reveal()[:-20], encoding="ascii")
+    done = auditor(*asked(engine, str(file)))
+    check_failure(done, out=True)
+    assert (done.code, "who was given this token" in done.error) == (7, True)
+    assert "token of the same key and expiry given to (this signature is not in the log)" in words(done.out)
+    found = auditor(*asked(engine, str(file), "--json")).json
+    assert {call["metadata"]["role_name"] for call in found["same_expiry_given_to"]} == {"nightly"}
 
 
 def test_what_can_go_wrong(scene: Audited, auditor: User, key: PrivateKey, token_with: TokenWith) -> None:

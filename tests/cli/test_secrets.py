@@ -36,6 +36,7 @@ REVEALING = {
     "apple/client.py",
     "cli/minting.py",
     "cli/wiring.py",
+    "custody.py",
     "engine/entries.py",
     "engine/mount.py",
     "engine/paths/minting.py",
@@ -45,6 +46,7 @@ REVEALING = {
     "proof.py",
     "store.py",
     "vault/client.py",
+    "vault/engine.py",
 }
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 

@@ -26,7 +26,7 @@ from vault_asc.store import Layout, Store
 from vault_asc.tokens import Token, TokenRequest
 from vault_asc.vault import Auditing
 
-CUSTODIES: Final = ("kv", "transit")
+CUSTODIES: Final = ("kv", "transit", "engine")
 KID: Final = key_id(1)
 
 
@@ -50,10 +50,18 @@ class Audited:
     log: Path
     device: str
 
-    def policy(self, name: str, key: str | None = None) -> str:
+    def policy(self, name: str, key: str | None = None, role: str | None = None) -> str:
         """A shipped policy."""
-        where = {"mount": self.layout.mount, "prefix": PREFIX, "transit_mount": self.layout.transit_mount}
-        return policy.render(name, key=key, custodies=CUSTODIES, **where)
+        return policy.render(
+            name,
+            key=key,
+            role=role,
+            custodies=CUSTODIES,
+            mount=self.layout.mount,
+            prefix=PREFIX,
+            transit_mount=self.layout.transit_mount,
+            engine_mount=self.layout.engine_mount,
+        )
 
     def job(self, role: str, host: str, *texts: str) -> Job:
         """Log in as a job of that host; the role has policies with these texts."""
@@ -89,8 +97,8 @@ class Audited:
 
 
 @contextmanager
-def audited(server: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audited]:
-    """Mounts for Transit and AppRole beside the KV mount of a test."""
+def audited(server: VaultUnderTest, root: Root, kv_mount: str, engine_mount: str = "asc") -> Iterator[Audited]:
+    """Mounts for Transit and AppRole beside the KV mount of a test, and that of the engine if there is one."""
     assert server.audit_device is not None, "only the server of the lab has a log that can be read here"
     tag = secrets.token_hex(4)
     transit, approle = f"transit-{tag}", f"approle-{tag}"
@@ -98,7 +106,7 @@ def audited(server: VaultUnderTest, root: Root, kv_mount: str) -> Iterator[Audit
     root("POST", f"sys/auth/{approle}", {"type": "approle"})
     log = Path(root("GET", "sys/audit")["data"][f"{server.audit_device}/"]["options"]["file_path"])
     try:
-        yield Audited(server, root, Layout(kv_mount, PREFIX, transit), approle, log, server.audit_device)
+        yield Audited(server, root, Layout(kv_mount, PREFIX, transit, engine_mount), approle, log, server.audit_device)
     finally:
         root("DELETE", f"sys/mounts/{transit}")
         root("DELETE", f"sys/auth/{approle}")

@@ -1,9 +1,8 @@
 """A minter with the shipped policy who does not want to be found, on a real server with a real audit log."""
 
-import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +22,21 @@ from tests.integration.audited import (
     scene,
     token_of,
 )
+from tests.integration.wrapped import (
+    AS_JWT,
+    MAY_UNWRAP,
+    PLAIN,
+    WAYS,
+    WRAPPED,
+    Wire,
+    by_another,
+    from_the_cubbyhole,
+    inner,
+    plainly,
+    wrapping_token,
+)
 from tests.support import key_id, new_key, team
-from vault_asc import http, tokens
+from vault_asc import tokens
 from vault_asc.audit import Signer, Similar, Trace, presigned, reasons, verdict
 from vault_asc.errors import NotFoundError
 from vault_asc.key.private_key import PrivateKey
@@ -35,28 +47,10 @@ from vault_asc.tokens import Token, TokenRequest
 
 __all__ = ["auditor", "key", "scene"]  # fixtures
 
-UNWRAP = "sys/wrapping/unwrap"
-PLAIN: Mapping[str, str] = {}
-WRAPPED = {"X-Vault-Wrap-TTL": "60"}
-AS_JWT = {**WRAPPED, "X-Vault-Wrap-Format": "jwt"}
-MAY_UNWRAP = (
-    f'path "{UNWRAP}" {{ capabilities = ["update"] }}\npath "sys/wrapping/rewrap" {{ capabilities = ["update"] }}'
-)
-
 
 @dataclass(frozen=True)
-class Wire:
-    """Raw calls, with headers."""
-
-    scene: Audited
-
-    def ask(self, token: Secret, method: str, path: str, body: object = None, **headers: str) -> dict[str, Any]:
-        """The whole answer, which has to be a success."""
-        with http.session() as session:
-            named = {"X-Vault-Token": token.reveal(), **headers}
-            answer = session.request(method, f"{self.scene.server.address}/v1/{path}", json=body, headers=named)
-            assert answer.status_code == 200, answer.text
-            return dict(answer.json())
+class SigningWire(Wire):
+    """The raw call that signs."""
 
     def sign(
         self, job: Job, text: bytes, headers: Mapping[str, str] = PLAIN, *, newline: bool = True, version: object = 1
@@ -73,62 +67,6 @@ class Wire:
 
     def wrap(self, job: Job, text: bytes, headers: Mapping[str, str] = WRAPPED, *, newline: bool = True) -> Secret:
         return wrapping_token(self.sign(job, text, headers, newline=newline))
-
-
-def wrapping_token(answer: dict[str, Any]) -> Secret:
-    return Secret(answer["wrap_info"]["token"])
-
-
-def inner(answer: dict[str, Any]) -> str:
-    """The signature that an answer has, also inside of a whole answer."""
-    data = answer["data"]
-    return str(data["signature"]) if "signature" in data else inner(json.loads(data["response"]))
-
-
-Way = Callable[[Wire, Secret, Secret], dict[str, Any]]
-"""How a signature is taken out: with the wrapping token, by somebody else's token where that is needed."""
-
-
-def plainly(wire: Wire, wrapped: Secret, _other: Secret) -> dict[str, Any]:
-    return wire.ask(wrapped, "POST", UNWRAP)
-
-
-def by_another(wire: Wire, wrapped: Secret, other: Secret) -> dict[str, Any]:
-    return wire.ask(other, "POST", UNWRAP, {"token": wrapped.reveal()})
-
-
-def from_the_cubbyhole(wire: Wire, wrapped: Secret, _other: Secret) -> dict[str, Any]:
-    return wire.ask(wrapped, "GET", "cubbyhole/response?token=x")
-
-
-def wrapped_again(wire: Wire, wrapped: Secret, other: Secret) -> dict[str, Any]:
-    again = wire.ask(other, "POST", "sys/wrapping/rewrap", {"token": wrapped.reveal()})
-    return wire.ask(wrapping_token(again), "POST", UNWRAP)
-
-
-def wrapped_again_and_from_the_cubbyhole(wire: Wire, wrapped: Secret, other: Secret) -> dict[str, Any]:
-    again = wire.ask(other, "POST", "sys/wrapping/rewrap", {"token": wrapped.reveal()})
-    return wire.ask(wrapping_token(again), "GET", "cubbyhole/response")
-
-
-def unwrapped_into_another(wire: Wire, wrapped: Secret, _other: Secret) -> dict[str, Any]:
-    return wire.ask(wrapping_token(wire.ask(wrapped, "POST", UNWRAP, **WRAPPED)), "POST", UNWRAP)
-
-
-def cubbyhole_into_another(wire: Wire, wrapped: Secret, _other: Secret) -> dict[str, Any]:
-    again = wire.ask(wrapped, "GET", "cubbyhole/response", **WRAPPED)
-    return wire.ask(wrapping_token(again), "POST", UNWRAP)
-
-
-WAYS: tuple[Way, ...] = (
-    plainly,
-    by_another,
-    from_the_cubbyhole,
-    wrapped_again,
-    wrapped_again_and_from_the_cubbyhole,
-    unwrapped_into_another,
-    cubbyhole_into_another,
-)
 
 
 def whys(found: Trace) -> str:
@@ -152,7 +90,7 @@ def test_a_wrapped_signature_is_led_back_to_the_signer(
 ) -> None:
     job, decoy = minter(scene, "h1"), minter(scene, "h2")
     other = scene.job("receiver", "h3", MAY_UNWRAP)
-    wire, now = Wire(scene), time.time()
+    wire, now = SigningWire(scene), time.time()
     for number, way in enumerate(WAYS):
         text = message(now=now + number)
         way(wire, wire.wrap(decoy, text, newline=newline), other.token)
@@ -170,7 +108,7 @@ def test_a_wrapped_signature_is_led_back_to_the_signer(
 
 def test_a_wrapping_token_as_jwt(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
     """In a body its hash is another than the log has of it: then who may have signed and who took it out are told."""
-    job, other, wire = minter(scene, "h1"), scene.job("receiver", "h3", MAY_UNWRAP), Wire(scene)
+    job, other, wire = minter(scene, "h1"), scene.job("receiver", "h3", MAY_UNWRAP), SigningWire(scene)
     text = message()
     token = token_of(text, jose(inner(plainly(wire, wire.wrap(job, text, AS_JWT), other.token))))
     assert hosts(scene.trace(token, auditor)) == ["h1"]
@@ -183,9 +121,9 @@ def test_a_wrapping_token_as_jwt(scene: Audited, auditor: Secret, key: PrivateKe
 
 def test_an_answer_whose_way_out_is_not_in_the_log(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
     """Here: never taken out, and the token is by a copy of the key, which the log cannot tell apart."""
-    wire, job, honest = Wire(scene), minter(scene, "h1"), minter(scene, "h2")
+    wire, job, honest = SigningWire(scene), minter(scene, "h1"), minter(scene, "h2")
     plainly(wire, wire.wrap(honest, message()), honest.token)
-    alien = tokens.mint(team(KID), TokenRequest(lifetime=700), key, time.time())
+    alien = tokens.mint(team(KID), TokenRequest(700), key, time.time())
     assert accuses(scene.trace(alien, auditor))
     wire.wrap(job, message())
     found = scene.trace(alien, auditor)
@@ -197,7 +135,7 @@ def test_an_answer_whose_way_out_is_not_in_the_log(scene: Audited, auditor: Secr
 def test_an_answer_in_an_answer_leads_to_those_who_may_have_signed(
     scene: Audited, auditor: Secret, key: PrivateKey
 ) -> None:
-    wire, job, text = Wire(scene), minter(scene, "h1"), message()
+    wire, job, text = SigningWire(scene), minter(scene, "h1"), message()
     outer = wire.ask(wire.wrap(job, text), "GET", "cubbyhole/response", **WRAPPED)
     answer = wire.ask(wrapping_token(outer), "GET", "cubbyhole/response")
     found = scene.trace(token_of(text, jose(inner(answer))), auditor)
@@ -206,8 +144,8 @@ def test_an_answer_in_an_answer_leads_to_those_who_may_have_signed(
 
 
 def test_what_somebody_wraps_themselves_is_no_proof(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
-    alien = tokens.mint(team(KID), TokenRequest(lifetime=700), key, time.time())
-    wire, root = Wire(scene), scene.server.root_token
+    alien = tokens.mint(team(KID), TokenRequest(700), key, time.time())
+    wire, root = SigningWire(scene), scene.server.root_token
     answer = {"signature": f"vault:v1:{alien.value.reveal().rpartition('.')[2]}", "key_version": 1}
     plainly(wire, wrapping_token(wire.ask(root, "POST", "sys/wrapping/wrap", answer, **WRAPPED)), root)
     found = scene.trace(alien, auditor)
@@ -227,7 +165,7 @@ def stage(scene: Audited, kid: str, *, promote: bool) -> None:
 
 
 def signed_by(scene: Audited, job: Job, kid: str, version: object, *, wrapped: bool = False) -> Token:
-    wire, text = Wire(scene), message(kid)
+    wire, text = SigningWire(scene), message(kid)
     if wrapped:
         answer = from_the_cubbyhole(wire, wrapping_token(wire.sign(job, text, WRAPPED, version=version)), job.token)
     else:
@@ -274,7 +212,7 @@ def test_a_token_that_was_signed_long_before_its_time(scene: Audited, auditor: S
     job, later = minter(scene, "h1"), time.time() + 86400
     for token in (
         scene.mint(job, "prod", later),
-        token_of(text := message(now=later), jose(inner(Wire(scene).sign(job, text)))),
+        token_of(text := message(now=later), jose(inner(SigningWire(scene).sign(job, text)))),
     ):
         found = scene.trace(token, auditor)
         assert hosts(found) == ["h1"]
@@ -289,7 +227,7 @@ def test_a_log_that_begins_after_the_import_accuses_no_copy(scene: Audited, audi
     """The token may have been signed before: its time says nothing of when that was."""
     key = new_key()
     scene.import_key("prod", key, KID, Custody.TRANSIT, time.time() - 86400)
-    token = tokens.mint(team(KID), TokenRequest(lifetime=700), key, time.time())
+    token = tokens.mint(team(KID), TokenRequest(700), key, time.time())
     scene.mint(minter(scene, "h1"), "prod", time.time())
     found = scene.trace(token, auditor)
     assert "after the key was imported" in whys(found)

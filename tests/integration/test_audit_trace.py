@@ -78,7 +78,7 @@ def test_fifty_leaked_tokens_among_decoys(scene: Audited, auditor: Secret, key: 
         job, twin, moment = jobs[number % 7], jobs[(number + 1) % 7], now + number // 5
         leaked.append((job, scene.mint(job, "prod", moment)))
         same = scene.mint(twin, "prod", moment)
-        scene.mint(twin, "prod", moment, TokenRequest(lifetime=600 + number))
+        scene.mint(twin, "prod", moment, TokenRequest(600 + number))
         assert same.value.reveal().rpartition(".")[0] == leaked[-1][1].value.reveal().rpartition(".")[0]
     elsewhere = [tokens.mint(team(KID), TokenRequest(), key, now + number) for number in range(5)]
 
@@ -99,14 +99,14 @@ def test_fifty_leaked_tokens_among_decoys(scene: Audited, auditor: Secret, key: 
 
 def test_a_token_that_was_signed_elsewhere(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
     scene.mint(minter(scene, "h1"), "prod", time.time())
-    alien = tokens.mint(team(KID), TokenRequest(lifetime=700), key, time.time())
+    alien = tokens.mint(team(KID), TokenRequest(700), key, time.time())
     scene.root("GET", "sys/mounts")  # an entry after it
     found = scene.trace(alien, auditor)
     problem = verdict(found)
     assert isinstance(problem, NotFoundError)
     assert "revoke" in str(problem.hint)
     assert [reason.why for reason in reasons(found) if "signed elsewhere" in reason.why]
-    forged = tokens.mint(team(KID), TokenRequest(lifetime=701), new_key(), time.time())
+    forged = tokens.mint(team(KID), TokenRequest(701), new_key(), time.time())
     assert "forged" in reasons(scene.trace(forged, auditor))[0].why
 
 

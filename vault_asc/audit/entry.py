@@ -64,6 +64,8 @@ class Entry:
             the one that it was made with.
         asked: the values of the request.
         answer: the values of the response.
+        mount_type: of the secrets engine that the path is on, "" where the log does not tell it.
+        lease_id: of what was answered, in clear, "" for none.
     """
 
     kind: str
@@ -82,6 +84,8 @@ class Entry:
     opened: frozenset[str] = field(repr=False)
     asked: Mapping[str, Any] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False)
+    mount_type: str = ""
+    lease_id: str = ""
 
     def inputs(self) -> Iterator[str]:
         """What Transit was asked to sign, one by one or as a batch."""
@@ -148,6 +152,8 @@ def parse(line: bytes) -> Entry | None:
         opened=_opened(path, request, _mapping(found.get("auth"))),
         asked=_mapping(request.get("data")),
         answer=_mapping(response.get("data")),
+        mount_type=str(request.get("mount_type") or ""),
+        lease_id=str(_mapping(response.get("secret")).get("lease_id") or ""),
     )
 
 

@@ -19,9 +19,10 @@ class KnownKey(NamedTuple):
         custodies: all custodies in which the records tell of it.
         transit_versions: versions of it in Transit.
         other_private_versions: private versions that were another key ID's.
-        public_key: as records of custody transit hold it.
+        public_key: as records of custodies transit and engine hold it.
         transit_keys: its names in Transit.
         since: when it was imported, Unix seconds; None when its records tell no time.
+        engine_versions: versions of it in the engine.
     """
 
     name: str
@@ -33,6 +34,7 @@ class KnownKey(NamedTuple):
     public_key: str | None
     transit_keys: frozenset[str] = frozenset()
     since: float | None = None
+    engine_versions: frozenset[int] = frozenset()
 
 
 def keys_with(store: Store, key_id: str) -> list[KnownKey]:
@@ -60,6 +62,7 @@ def _known(store: Store, name: str, key_id: str) -> KnownKey | None:
         next((record.public_key for record in mine if record.public_key is not None), None),
         frozenset(record.transit_key for record in mine if record.transit_key is not None),
         min((moment for record in mine if (moment := _moment(record.imported_at)) is not None), default=None),
+        frozenset(record.engine_version for record in mine if record.engine_version is not None),
     )
 
 

@@ -1,7 +1,8 @@
-"""What a token leaves in Transit's calls: the input that was signed, and the signature in each form it may have had.
+"""What a token leaves in the log: in Transit's calls what was signed and the signature, in the engine's the whole token.
 
 Pure. The text that was signed is part of the token, so there is one form of it. A signature has more: Transit gives it
-as JOSE or as DER, and from (r, s) anybody makes (r, n - s), which is as valid. Whoever leaks a token can choose.
+as JOSE or as DER, from (r, s) anybody makes (r, n - s), which is as valid, and its last character can be another one
+that stands for the same bytes. Whoever leaks a token can choose.
 """
 
 from base64 import b64encode
@@ -10,6 +11,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from vault_asc.key.public_key import public_key
 from vault_asc.tokens import Token
 
 _HALF: Final = 32  # bytes of r, and of s
@@ -32,10 +34,24 @@ class Marks:
 
     def signatures(self, key_version: int) -> list[str]:
         """What Transit may have answered when that version of the key signed; empty without a signature."""
+        return [f"vault:v{key_version}:{text}" for forms in self._twins() for text in forms]
+
+    def tokens(self) -> list[str]:
+        """What the engine may have answered; empty without a signature."""
+        return [f"{self.message.decode()}.{jose}" for jose, _ in self._twins()]
+
+    def made_by(self, public_pem: str) -> bool:
+        """Whether the signature fits a public key; False for what is no key of ours."""
+        try:
+            return public_key(public_pem).verifies(self.signature, self.message)
+        except ValueError:
+            return False
+
+    def _twins(self) -> list[tuple[str, str]]:
         if not self.signature:
             return []
         r, s = (int.from_bytes(half, "big") for half in (self.signature[:_HALF], self.signature[_HALF:]))
-        return [f"vault:v{key_version}:{text}" for twin in (s, _ORDER - s) if twin > 0 for text in _forms(r, twin)]
+        return [_forms(r, twin) for twin in (s, _ORDER - s) if twin > 0]
 
 
 def marks(token: Token) -> Marks:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vault_asc.audit.entry import Entry
 from vault_asc.audit.marks import Marks
-from vault_asc.audit.unwrapped import Unwrapped, whole_answer
+from vault_asc.audit.unwrapped import Unwrapped, whole
 
 
 class Proof(NamedTuple):
@@ -53,7 +53,8 @@ class Signatures:
         return next((version for version in sorted(versions) if answers and self._whole(found, version, answers)), None)
 
     def _whole(self, found: Unwrapped, version: int, answers: Container[str]) -> bool:
-        texts = (whole_answer(found.signing, version, signature) for signature in self._mark.signatures(version))
+        signatures = self._mark.signatures(version)
+        texts = [whole(found.signing, {"key_version": version, "signature": value}) for value in signatures]
         return any(text in answers or self._hashed(text) in answers for text in texts)
 
 

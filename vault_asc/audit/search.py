@@ -1,4 +1,4 @@
-"""One pass over the lines of an audit log: signing calls, what came out of wrapping tokens, readers of keys. Pure.
+"""One pass over the lines of an audit log: who signed, read a token, took one out of a wrapping token, read a key. Pure.
 
 A log has gigabytes. A line is taken apart only when it names one of the paths that matter, and what one line leaves
 behind is small: readers are counted, not kept.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from vault_asc.audit.entry import CUBBYHOLE, UNWRAPPING, Caller, Entry, parse
+from vault_asc.audit.token_reads import SoughtReads, TokenReads
 
 _ENDS: Final = (b"}\n", b"}")
 _OPENING: Final = (UNWRAPPING.encode(), CUBBYHOLE.encode())
@@ -29,6 +30,7 @@ class Sought:
         until: Unix seconds; reads after that do not matter.
         values: inputs and signatures as they stand in the log.
         salted: hash of a value that signing calls have: where none has it, the log is of another device.
+        reads: of tokens of the engine.
     """
 
     namespace: str
@@ -37,6 +39,7 @@ class Sought:
     until: float
     values: frozenset[str] = field(repr=False)
     salted: str
+    reads: SoughtReads
 
 
 class Reader(NamedTuple):
@@ -71,8 +74,11 @@ class Findings:
         signing: lines of signing calls, of any key.
         salted: whether any of them is hashed with the salt of the device.
         entries: signing calls with one of the values, and those whose answer was wrapped.
-        opened: calls that took a signature, or a whole answer, out of a wrapping token, or wrapped it again.
+        opened: calls that took a signature, a token or a whole answer out of a wrapping token, or wrapped it again.
         readers: of the private parts.
+        given: lines with a token of the engine, of any key.
+        given_salted: whether any of them has the key ID hashed with the salt of the device.
+        token_reads: reads of tokens of the engine that matter, see `TokenReads`.
     """
 
     lines: int = 0
@@ -84,6 +90,9 @@ class Findings:
     entries: tuple[Entry, ...] = ()
     opened: tuple[Entry, ...] = ()
     readers: Mapping[Reader, Reads] = field(default_factory=dict)
+    given: int = 0
+    given_salted: bool = False
+    token_reads: tuple[Entry, ...] = ()
 
 
 def search(lines: Iterable[bytes], sought: Sought) -> Findings:
@@ -100,6 +109,7 @@ class Together(NamedTuple):
     entries: list[Entry]
     opened: list[Entry]
     readers: dict[Reader, Reads]
+    token_reads: list[Entry]
 
 
 def together(findings: Iterable[Findings]) -> Together:
@@ -113,6 +123,7 @@ def together(findings: Iterable[Findings]) -> Together:
         _in_order(entry for one in found for entry in one.entries),
         _in_order(entry for one in found for entry in one.opened),
         dict(sorted(readers.items(), key=lambda item: item[1].first)),
+        _in_order(entry for one in found for entry in one.token_reads),
     )
 
 
@@ -137,6 +148,7 @@ class _Pass:
         self._entries: list[Entry] = []
         self._opened: list[Entry] = []
         self._readers: dict[Reader, Reads] = {}
+        self._reads = TokenReads(sought.reads)
 
     def take(self, line: bytes) -> None:
         self._lines += 1
@@ -160,6 +172,9 @@ class _Pass:
             tuple(self._entries),
             tuple(self._opened),
             self._readers,
+            self._reads.given,
+            self._reads.salted,
+            tuple(self._reads.entries),
         )
 
     def _matters(self, line: bytes) -> bool:
@@ -168,16 +183,16 @@ class _Pass:
             self._with_salt = self._with_salt or self._salted in line
             if _WRAPPED in line or not self._values.isdisjoint(_signing_values(line)):
                 return True
-        return any(path in line for path in self._paths)
+        return self._reads.matters(line) or any(path in line for path in self._paths)
 
     def _keep(self, entry: Entry | None) -> None:
         if entry is None:
             self._unreadable += 1
         elif entry.opens():  # in whatever namespace: a wrapping token says itself where it belongs
-            if entry.wrapped or [*entry.whole_answers(), *entry.signatures()]:
+            if entry.wrapped or "token" in entry.answer or [*entry.whole_answers(), *entry.signatures()]:
                 self._opened.append(entry)
-        elif entry.namespace != self._sought.namespace:
-            return
+        elif self._reads.take(entry) or entry.namespace != self._sought.namespace:
+            return  # a read of a token matters in whatever namespace: the token alone is proof
         elif entry.path.startswith(self._sought.sign_path):  # the values stand in other calls too, such as our look-up
             self._entries.append(entry)
         elif entry.path in self._sought.private_paths and entry.gave_secret() and entry.moment <= self._sought.until:

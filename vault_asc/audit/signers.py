@@ -7,7 +7,6 @@ from typing import NamedTuple
 from vault_asc.audit.known import KnownKey
 from vault_asc.audit.marks import Marks
 from vault_asc.errors import ConfigError, NotFoundError, PermissionDeniedError
-from vault_asc.key.public_key import public_key
 from vault_asc.store import Store
 from vault_asc.vault import InvalidTokenError
 
@@ -73,11 +72,4 @@ def _listed(store: Store, names: Iterable[str], mark: Marks) -> Iterator[tuple[S
         except (NotFoundError, PermissionDeniedError):
             continue
         for number, pem in (found.public_keys if found is not None else {}).items():
-            yield Signer(name, number), _fits(pem, mark)
-
-
-def _fits(pem: str, mark: Marks) -> bool:
-    try:
-        return public_key(pem).verifies(mark.signature, mark.message)
-    except ValueError:  # of a key that is none of ours
-        return False
+            yield Signer(name, number), mark.made_by(pem)

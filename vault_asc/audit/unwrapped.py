@@ -1,26 +1,26 @@
-"""What came out of wrapping tokens, led back to the signing calls whose answers went in. Pure.
+"""What came out of wrapping tokens, led back to the calls whose answers went in. Pure.
 
-A caller of Transit may have the answer wrapped; then the signing call shows no signature, and the call that takes it out
-does. Both have the hash of the wrapping token. Source: Vault's API of `sys/wrapping`; measured with OpenBao 2.7.2.
+A caller of Transit or the engine may have the answer wrapped; then that call shows no signature and no token, and the
+call that takes it out does. Both have the hash of the wrapping token. Source: Vault's API of `sys/wrapping`; measured with OpenBao 2.7.2.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vault_asc.audit.entry import Entry
 
 
 class Unwrapped(NamedTuple):
-    """A signing call, and a call that took its answer out of the wrapping token."""
+    """A call that signed (by Transit, or the engine), and a call that took its answer out of the wrapping token."""
 
     signing: Entry
     opening: Entry
 
 
 def unwrapped(signing: Iterable[Entry], opening: Iterable[Entry]) -> list[Unwrapped]:
-    """Each wrapped signing call with the calls that took its answer out, also where it was wrapped again in between."""
+    """Each wrapped call with the calls that took its answer out, also where it was wrapped again in between."""
     by_token: dict[str, list[Entry]] = defaultdict(list)
     for entry in opening:
         for token in entry.opened:
@@ -28,19 +28,22 @@ def unwrapped(signing: Iterable[Entry], opening: Iterable[Entry]) -> list[Unwrap
     return [Unwrapped(call, entry) for call in signing if call.wrapped for entry in _chain(call, by_token)]
 
 
-def whole_answer(call: Entry, key_version: int, signature: str) -> str:
-    """The whole answer to a signing call, as Vault keeps it behind a wrapping token."""
+def whole(call: Entry, data: Mapping[str, Any]) -> str:
+    """The whole answer to a call, as Vault keeps it behind a wrapping token; of a call whose answer has no lease."""
     answer = {
         "request_id": call.request_id,
         "lease_id": "",
         "renewable": False,
         "lease_duration": 0,
-        "data": {"key_version": key_version, "signature": signature},
+        "data": data,
         "wrap_info": None,
         "warnings": None,
         "auth": None,
     }
-    return json.dumps(answer, separators=(",", ":"))
+    text = json.dumps(answer, separators=(",", ":"))
+    for sign in "<>&":  # which Go writes so that a browser does not take them for HTML
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def _chain(call: Entry, by_token: Mapping[str, list[Entry]]) -> Iterator[Entry]:

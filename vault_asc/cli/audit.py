@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 _READERS: Final = ("KEY", "VERSION", "TIMES", "FIRST", "LAST", "WHO", "ENTITY")
 _WRAPPING_TOKEN: Final = ("response-wrapping",)  # the policies of a call that is made with nothing else
-_UNPROVED: Final = (
-    "same header and payload signed by (this signature is not in the log)",
-    "signed something, with the answer wrapped (what came out is not in the log)",
-    "this signature taken out of a wrapping token by (where it was wrapped is not in the log)",
+_UNPROVED: Final = {
+    "held": "answered with this token, but not by the engine (a copy that somebody has put there)",
+    "similar": "same header and payload signed by (this signature is not in the log)",
+    "alike": "token of the same key and expiry given to (this signature is not in the log)",
+    "wrapped": "signed something, with the answer wrapped (what came out is not in the log)",
+    "unanswered": "asked the engine for a token at that time (the answer is not in the log)",
+    "opened": "this signature taken out of a wrapping token by (where it was wrapped is not in the log)",
+}
+_IN_CLEAR: Final = (
+    "LIVE TOKENS IN THE LOG: it holds this one in clear, so whoever reads the log can use what it has of others. See that"
+    " no audit device has log_raw, and that no mount of the engine is tuned with audit_non_hmac_response_keys"
 )
 
 
@@ -46,10 +53,11 @@ def audit() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @vault_options
 def trace(*, file: str, logs: tuple[Path, ...], device: str, as_json: bool, connection: Connection) -> None:
-    """Find the call that signed the token in FILE (or standard input: -), and whose it was.
+    """Find the call that minted the token in FILE (or standard input: -), and whose it was.
 
-    For keys in custody transit. For a key in custody kv the log cannot tell who minted a token, only who has read the
-    private part: they are listed. Never shows the token. Exit code 7 when it is not proved who signed it.
+    For keys in custody transit, and for tokens of the engine on whatever mount. For a key in custody kv the log cannot
+    tell who minted a token, only who has read the private part: they are listed. Never shows the token. Exit code 7 when
+    it is not proved who minted it.
 
     \b
       vault-asc audit trace leaked.jwt --audit-log /var/log/vault/audit.log
@@ -106,10 +114,12 @@ def _tell(found: "Trace") -> None:
     facts([("key ID", token.key_id), ("valid", lasting), *keys, *logs])
     for signed in found.signed:
         _tell_signed(token, signed)
-    for title, calls in zip(_UNPROVED, (found.similar, found.wrapped, found.opened), strict=True):
-        for call in calls:
+    for calls, title in _UNPROVED.items():
+        for call in getattr(found, calls):
             click.echo(title)
             facts(_call(call.entry, call.entity_name))
+    if found.in_clear:
+        click.echo(_IN_CLEAR)
     for reason in reasons(found):
         click.echo(f"  {reason.why}")
     if found.readers:
@@ -121,8 +131,9 @@ def _tell_signed(token: "Token", signed: "Signed") -> None:
     from vault_asc.audit import presigned
     from vault_asc.clock import format_duration
 
-    click.echo("signed by")
-    facts([("key version", str(signed.key_version)), *_call(signed.entry, signed.entity_name)])
+    click.echo("signed by" if signed.read is None else "given by the engine to")
+    version = ("key version", str(signed.key_version))
+    facts([version, *_read(signed), *_call(signed.entry, signed.entity_name)])
     if signed.opening is not None:
         click.echo("the answer was wrapped, and taken out by")
         facts(_call(signed.opening, signed.opening_entity_name))
@@ -132,6 +143,14 @@ def _tell_signed(token: "Token", signed: "Signed") -> None:
             f"PRE-SIGNED: {format_duration(early)} before the time in it (iat). Whoever does that may have signed more:"
             " rotate the key, and revoke the old one at Apple"
         )
+
+
+def _read(signed: "Signed") -> list[tuple[str, str]]:
+    read = signed.read
+    if read is None:
+        return []
+    lease = signed.lease_id or ("not in the log" if signed.opening is not None else "none")
+    return [("role", read.role), ("engine mount", read.mount), ("lease", lease)]
 
 
 def _key(key: "KnownKey") -> str:
@@ -149,6 +168,7 @@ def _call(entry: "Entry", entity_name: str | None) -> list[tuple[str, str]]:
     caller = entry.caller
     return [
         ("time", entry.time),
+        *([("namespace", entry.namespace)] if entry.namespace else []),
         ("path", entry.path),
         *((f"metadata {name}", value) for name, value in caller.metadata),
         ("entity", _entity(caller, entity_name)),
@@ -191,9 +211,16 @@ def _public(found: "Trace") -> dict[str, Any]:
         "genuine": found.genuine,
         "signed_by": [_public_signed(token, signed) for signed in found.signed],
         "same_content_signed_by": [_public_call(call.entry, call.entity_name) for call in found.similar],
+        "same_expiry_given_to": [_public_call(call.entry, call.entity_name) for call in found.alike],
+        "unanswered_calls_of": [_public_call(call.entry, call.entity_name) for call in found.unanswered],
+        "copy_answered_to": [_public_call(call.entry, call.entity_name) for call in found.held],
         "wrapped_answers_of": [_public_call(call.entry, call.entity_name) for call in found.wrapped],
         "unwrapped_by": [_public_call(call.entry, call.entity_name) for call in found.opened],
-        "signature_fits": [signer._asdict() for signer in found.signers],
+        "signature_fits": [
+            *(signer._asdict() for signer in found.signers),
+            *(signer._asdict() for signer in found.engine_signers),
+        ],
+        "in_clear": found.in_clear,
         "private_part_read_by": [_public_reads(reader, reads) for reader, reads in found.readers.items()],
         "reasons": [reason.why for reason in reasons(found)],
         "logs": [_public_log(path, held) for path, held in found.logs.items()],
@@ -206,15 +233,26 @@ def _public_signed(token: "Token", signed: "Signed") -> dict[str, Any]:
     opening = signed.opening
     return {
         "key_version": signed.key_version,
+        **_public_read(signed),
         **_public_call(signed.entry, signed.entity_name),
         "presigned_seconds": presigned(token, signed.entry),
         "unwrapped_by": None if opening is None else _public_call(opening, signed.opening_entity_name),
     }
 
 
+def _public_read(signed: "Signed") -> dict[str, Any]:
+    read = signed.read
+    return {
+        "role": None if read is None else read.role,
+        "engine_mount": None if read is None else read.mount,
+        "lease_id": signed.lease_id or None,
+    }
+
+
 def _public_call(entry: "Entry", entity_name: str | None) -> dict[str, Any]:
     return {
         "time": entry.time,
+        "namespace": entry.namespace,
         "path": entry.path,
         **_public_caller(entry.caller),
         "entity_name": entity_name,

@@ -7,9 +7,8 @@ from vault_asc.engine.fields import Field, Kind, taken
 from vault_asc.engine.mount import Mount
 from vault_asc.engine.path import Path, writing
 from vault_asc.engine.request import Operation, Request, RequestError, Response
-from vault_asc.tokens import MAX_LIFETIME, TokenRequest
+from vault_asc.tokens import BACKDATES, MAX_LIFETIME, TokenRequest
 
-_BACKDATE: Final = (10, 300)  # seconds: below it clocks differ, above it a token is mostly past
 _SHARE: Final = (0.1, 0.9)  # an Agent reads again at 0.85 to 0.95 of a lease, and needs some time for it
 
 
@@ -37,9 +36,9 @@ async def delete(mount: Mount, request: Request, _name: str) -> None:
 
 def _checked(config: Config) -> Config:
     """The configuration itself when every role without limits of its own gets tokens by it."""
-    if not _BACKDATE[0] <= config.backdate <= _BACKDATE[1]:
+    if not BACKDATES[0] <= config.backdate <= BACKDATES[1]:
         raise RequestError(
-            f"a backdate of {config.backdate} s is not possible", hint=f"use {_BACKDATE[0]}s to {_BACKDATE[1]}s"
+            f"a backdate of {config.backdate} s is not possible", hint=f"use {BACKDATES[0]}s to {BACKDATES[1]}s"
         )
     if not _SHARE[0] <= config.lease_share <= _SHARE[1]:
         raise RequestError(
@@ -61,7 +60,7 @@ FIELDS: Final = (
     Field(
         "backdate",
         Kind.SECONDS,
-        f"By how much iat lies in the past, {_BACKDATE[0]} to {_BACKDATE[1]}. Default 60. The usable life of a token is"
+        f"By how much iat lies in the past, {BACKDATES[0]} to {BACKDATES[1]}. Default 60. The usable life of a token is"
         " its lifetime less this.",
     ),
     Field(
