@@ -22,6 +22,7 @@ from vault_asc.settings import (
     AppStoreConnectSettings,
     Config,
     NexlaSettings,
+    RunSettings,
     SecretRef,
     StoreSettings,
     VaultSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "AppStoreConnectSettings",
     "Config",
     "NexlaSettings",
+    "RunSettings",
     "SecretRef",
     "StoreSettings",
     "Target",
@@ -54,6 +56,7 @@ PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
 _KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_RUN: Final = RunSettings()
 
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -134,6 +137,7 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
         appstoreconnect=_appstoreconnect(root.table("appstoreconnect")),
         nexla={name: _nexla(name, table) for name, table in root.table("nexla").tables()},
         targets=tuple(parse_target(table) for table in root.tables_in("targets")),
+        run=_run(root.table("run")),
     )
     root.done()
     for account in config.nexla.values():
@@ -227,6 +231,20 @@ def _state(table: Table) -> Path | None:
     path = table.path("dir")
     table.done()
     return path
+
+
+def _run(table: Table) -> RunSettings:
+    settings = RunSettings(
+        table.take("workers", int, _RUN.workers),
+        table.take("rate", int, _RUN.rate),
+        table.take("replicas", int, _RUN.replicas),
+    )
+    table.done()
+    for name, (least, most) in {"workers": (2, 64), "rate": (1, 1000), "replicas": (1, 10)}.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:
+            raise ConfigError(f"run.{name} of {value} is not possible", hint=f"use {least} to {most}")
+    return settings
 
 
 def _appstoreconnect(table: Table) -> AppStoreConnectSettings:

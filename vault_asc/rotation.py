@@ -20,6 +20,7 @@ JITTER: Final = 0.1
 ALARM: Final = 300 / 1080
 """Share of the usable life that is the alarm: 300 s of the default 1080 s."""
 
+_LATER: Final = 20.0  # seconds of life that a failure in a row counts as, in the order of work
 _RETRY_BASE: Final = 5.0  # seconds; doubles with each failure
 _RETRY_CAP: Final = 60.0
 _RETRY_CAP_ALARM: Final = 15.0  # in a hurry
@@ -147,6 +148,15 @@ def next_due(target: Target, state: TargetState) -> float:
     if state.failures:
         return state.next_try
     return refresh_at(target.name, state) if state.started_at else 0
+
+
+def urgency(state: TargetState, now: float) -> tuple[bool, float]:
+    """For the order of work: earliest expiry first, what keeps failing a little later for each time, the dead last.
+
+    By expiry alone, few endpoints that swallow a pass's time starve all others; with those that fail behind the
+    others, many targets do not recover from an outage in time.
+    """
+    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at + _LATER * state.failures
 
 
 def backoff(name: str, failures: int, *, hurry: bool) -> float:

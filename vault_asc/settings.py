@@ -50,6 +50,20 @@ class AgentSettings(NamedTuple):
         return self.dir / "ticks"
 
 
+class RunSettings(NamedTuple):
+    """How `vault-asc run` works.
+
+    Attributes:
+        workers: attempts at the same time.
+        rate: writes per second and service key, at most; None for what Nexla tells, or its default.
+        replicas: processes that keep the same targets fresh, and share the rate.
+    """
+
+    workers: int = 16
+    rate: int | None = None
+    replicas: int = 1
+
+
 class SecretRef(NamedTuple):
     """A field of a KV secret in Vault."""
 
@@ -77,6 +91,7 @@ class AppStoreConnectSettings(NamedTuple):
 _VAULT: Final = VaultSettings()
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_RUN: Final = RunSettings()
 _APPLE: Final = AppStoreConnectSettings()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -92,6 +107,7 @@ class Config(NamedTuple):
     appstoreconnect: AppStoreConnectSettings = _APPLE
     nexla: Mapping[str, NexlaSettings] = _NOTHING
     targets: tuple[Target, ...] = ()
+    run: RunSettings = _RUN
 
     def target(self, name: str) -> Target:
         """The target of that name; `NotFoundError` lists those there are."""
