@@ -122,11 +122,18 @@ def longest_tick(usable_life: float) -> float:
     return round(usable_life * (1 - ALARM - REFRESH_AT * (1 + JITTER)), 9)
 
 
+def went_back(state: TargetState, now: float) -> bool:
+    """Whether a state comes from a moment that our clock has yet to reach.
+
+    A failure noted by a clock that was ahead would hold everything up until that moment comes again.
+    """
+    return now < max(state.issued_at, state.tried_at - BACKDATE)
+
+
 def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> str | None:
     """Why a target is due now, in words for people; None when it is not."""
     changed = tick is not None and tick.version != state.record_version and tick.written_at >= state.started_at
-    # A failure noted by a clock that was ahead would hold everything up until that moment comes again.
-    if now < max(state.issued_at, state.tried_at - BACKDATE):
+    if went_back(state, now):
         return "the clock went back"
     if retargeted(target, state):
         return "the target was changed"

@@ -31,6 +31,7 @@ NOW = 1_772_366_400.0
 DAY = 86_400.0
 VAULT, HOST = "vault:8200", "nexla:443"
 LIFE = 1080
+ALARM = 300
 GOOD = (Seen(VAULT, "GET", good=True), Seen(HOST, "PUT", good=True), Seen(HOST, "GET", good=True))
 BROKEN = (Seen(VAULT, "GET", good=True), Seen(HOST, "PUT", good=False))
 _LATE = 0.1  # seconds by which a busy loop hears of an attempt that has ended
@@ -101,17 +102,20 @@ class Simulation:
         fault: "outage" (a connection that fails), "hole" (one that hangs), or None, by target and moment.
         least: the least validity left when the next token arrived.
         gaps: tokens that were dead when the next one arrived.
+        near: targets and tokens that had less than the alarm left when the next one arrived.
     """
 
     count: int
     keys: int = 1
     workers: int = 32
     took: float = 1.0
+    hole: float = 15.0
     allowance: Allowance = field(default_factory=lambda: Allowance(8, 12, 8 * 21_600, 12 * 21_600))
     fault: Callable[[Target, float], str | None] = no_fault
     chance: float = 0.0
     least: float = 1e9
     gaps: int = 0
+    near: set[tuple[str, int]] = field(default_factory=set)
     attempts: Counter[str] = field(default_factory=Counter)
     begun: list[tuple[float, str]] = field(default_factory=list)
     events: list[tuple[float, Event]] = field(default_factory=list)
@@ -177,7 +181,7 @@ class Simulation:
             self.begun.append((now, target.name))
         fault = self.fault(target, now) or ("outage" if self.random.random() < self.chance else None)
         if fault is not None:
-            self.crew.took = 15.0 if fault == "hole" else self.took
+            self.crew.took = self.hole if fault == "hole" else self.took
             tried = attempted(target, before, None, now)
             error = NexlaError("no answer", retryable=True)
             after = failed(target, tried, error, now + self.crew.took)
@@ -188,6 +192,8 @@ class Simulation:
         if before.expires_at:
             self.least = min(self.least, left)
             self.gaps += left <= 0
+            if left < ALARM:
+                self.near.add((target.name, before.expires_at))
         after = TargetState(
             account=target.nexla,
             credential_id=target.credential_id,
@@ -203,12 +209,12 @@ class Simulation:
         self.states[target.name] = after
         return Attempted(Result(target, "due", after, None, recorded=True), after, GOOD)
 
-
-def with_life(targets: Sequence[Target], sim: Simulation, left: float) -> None:
-    """Give targets a token that lives for so long from now."""
-    for target in targets:
-        sim.states[target.name] = replace(
-            sim.attempt(target).state or TargetState(),
-            started_at=sim.time.wall() - LIFE + left,
-            expires_at=int(sim.time.wall() + left),
-        )
+    def give_life(self, left: float, *names: str) -> None:
+        """Let targets begin with a token that lives for so long."""
+        for target in self.targets:
+            if not names or target.name in names:
+                state = self.attempt(target).state or TargetState()
+                begun, ends = self.time.wall() - LIFE + left, int(self.time.wall() + left)
+                self.states[target.name] = replace(state, started_at=begun, issued_at=int(begun) - 60, expires_at=ends)
+        self.attempts.clear()
+        self.begun.clear()

@@ -28,8 +28,9 @@ class Alarms:
     def follow(self, track: Track, now: float) -> None:
         """Watch the token that a target has now; tells when one that was about to die was replaced."""
         expires_at = track.state.expires_at
-        if not expires_at:
+        if expires_at in {0, track.watched}:
             return
+        track.watched = expires_at
         if track.alarmed and track.state.remaining(now) >= track.alarm:
             track.alarmed = False
             self._tell(Event("recovered", logging.INFO, track.target.name, {"left": self._left(track, now)}))

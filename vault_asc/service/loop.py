@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from vault_asc.errors import BusyError, TargetError, VaultAscError
 from vault_asc.outcome import Outcome
 from vault_asc.push import Result
-from vault_asc.rotation import next_due
+from vault_asc.rotation import next_due, went_back
 from vault_asc.service import telling
 from vault_asc.service.alarms import Alarms
 from vault_asc.service.attempt import Attempted
@@ -248,7 +248,9 @@ class Service:
         pause = _AGAIN
         if result.error is not None and not result.recorded:
             pause = _BUSY if isinstance(result.error, BusyError) else _UNRECORDED
-        return max(next_due(track.target, track.state), now + pause)
+        # The clock may have been set back while this was in flight.
+        at = 0.0 if went_back(track.state, now) else next_due(track.target, track.state)
+        return max(at, now + pause)
 
     # -- plans ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from vault_asc.config import Target
-from vault_asc.rotation import TargetState, about, alarm_below, urgency
+from vault_asc.rotation import TargetState, about, alarm_below, spread, urgency
 
 Entry = tuple[tuple[bool, float], int, "Track"]
 """A target that is ready: its rank, a number that makes it unique, and the target."""
@@ -26,16 +26,18 @@ class Track:
         warm: whether its discovery is known, so that a refresh takes two calls.
         alarm: seconds of life below which somebody is told.
         alarmed: whether somebody was told that little is left.
+        watched: the token whose life is watched, by its expiry.
         dropped: whether it is no longer configured.
     """
 
-    __slots__ = ("alarm", "alarmed", "dropped", "slow_at", "state", "target", "warm")
+    __slots__ = ("alarm", "alarmed", "dropped", "slow_at", "state", "target", "warm", "watched")
 
     def __init__(self, target: Target, state: TargetState) -> None:
         self.target = target
         self.slow_at = 0.0
         self.warm = False
         self.alarmed = False
+        self.watched = 0
         self.dropped = False
         self.now_in(state)
 
@@ -119,6 +121,9 @@ class Lane:
 
 
 def _rank(track: Track, now: float) -> tuple[bool, float]:
-    """As for `push`, but what never had a token comes behind what has little life left: it has none to lose."""
+    """As for `push`, but what never had a token comes behind what has little life left: it has none to lose.
+
+    Among the new ones the name decides, so that dead ones which stand together in the configuration are not all first.
+    """
     dead, expiry = urgency(track.state, now)
-    return dead, expiry if track.state.started_at else expiry + now + track.alarm
+    return dead, expiry if track.state.started_at else expiry + now + track.alarm + spread(track.target.name)
