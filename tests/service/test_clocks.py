@@ -92,5 +92,7 @@ def test_json_lines_can_be_read() -> None:
 
 
 def test_text_lines_are_plain_where_that_is_unambiguous() -> None:
-    text = as_text(Event("refreshed", logging.INFO, "sales", {"outcome": "live", "reason": "half = over", "x": ""}), NOW)
+    text = as_text(
+        Event("refreshed", logging.INFO, "sales", {"outcome": "live", "reason": "half = over", "x": ""}), NOW
+    )
     assert text == '2026-03-01T12:00:00Z INFO    refreshed target=sales outcome=live reason="half = over" x=""'

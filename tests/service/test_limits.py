@@ -202,9 +202,7 @@ def test_a_configured_rate_only_lowers_what_nexla_grants() -> None:
 
 
 def many(count: int, account: str = "default", lifetime: int = 1140) -> list[Target]:
-    return [
-        TARGET._replace(name=f"{account}-{n}", nexla=account, request=TokenRequest(lifetime)) for n in range(count)
-    ]
+    return [TARGET._replace(name=f"{account}-{n}", nexla=account, request=TokenRequest(lifetime)) for n in range(count)]
 
 
 DAILY = Allowance(8, 12, 172_800, 259_200)
@@ -214,7 +212,7 @@ def test_the_budget_of_a_day_carries_1080_targets_and_the_refusal_shows_the_arit
     check(loads(many(1080), {"default": DAILY}))
     with pytest.raises(ConfigError) as caught:
         check(loads(many(5000), {"default": DAILY}))
-    assert '5000 > 1080; 5000 targets need 8e+05 refreshes a day' in caught.value.message
+    assert "5000 > 1080; 5000 targets need 8e+05 refreshes a day" in caught.value.message
     assert "may make 1.728e+05" in caught.value.message
     assert caught.value.hint is not None
     assert "shard over 5 service keys" in caught.value.hint
@@ -224,7 +222,7 @@ def test_without_a_budget_for_the_day_the_second_counts() -> None:
     [load] = loads(many(4320), {"default": DEFAULT})
     assert (load.capacity, load.keys_needed, load.daily) == (4320, 1, False)
     check([load])
-    with pytest.raises(ConfigError, match="4321 > 4320; .* refreshes a second"):
+    with pytest.raises(ConfigError, match=r"4321 > 4320; .* refreshes a second"):
         check(loads(many(4321), {"default": DEFAULT}))
 
 

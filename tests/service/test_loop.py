@@ -1,5 +1,6 @@
 """The loop itself, one scene each, on pretended workers and a pretended clock."""
 
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -156,7 +157,7 @@ def test_after_a_suspension_the_earliest_come_first_and_at_the_usual_rate() -> N
     assert 24 <= last - first <= 30, "8 a second"
     assert len(sim.begun) == 200
     order = [before[name] for _, name in sim.begun if before[name] > 0]
-    late = sum(one > other for one, other in zip(order, order[1:], strict=False))
+    late = sum(one > other for one, other in itertools.pairwise(order))
     assert late < 10, "in the order of expiry, but for those in flight"
 
 
@@ -300,7 +301,7 @@ def test_an_open_breaker_is_seen_and_told() -> None:
     service = sim.run(60)
     sim.fault = lambda _target, _now: "outage"
     sim.run(600, service)
-    assert [event.facts["mode"] for event in sim.told("breaker")][0] == "open"
+    assert sim.told("breaker")[0].facts["mode"] == "open"
     [host] = [host for host in view(service).hosts if host.endpoint == HOST]
     assert host.mode is not Mode.CLOSED
     assert service.traffic.closed in {frozenset({HOST}), frozenset()}
