@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vault_asc.clock import parse_duration
 from vault_asc.errors import ConfigError
+from vault_asc.listen import Listen, parse_listen
 from vault_asc.names import Custody, check_address, check_name, check_path, transit_key
 from vault_asc.secret import safe_text
 from vault_asc.settings import (
@@ -238,6 +239,7 @@ def _run(table: Table) -> RunSettings:
         table.take("workers", int, _RUN.workers),
         table.take("rate", int, _RUN.rate),
         table.take("replicas", int, _RUN.replicas),
+        _listen(table.take("listen", str, None)),
     )
     table.done()
     for name, (least, most) in {"workers": (2, 64), "rate": (1, 1000), "replicas": (1, 10)}.items():
@@ -245,6 +247,10 @@ def _run(table: Table) -> RunSettings:
         if value is not None and not least <= value <= most:
             raise ConfigError(f"run.{name} of {value} is not possible", hint=f"use {least} to {most}")
     return settings
+
+
+def _listen(text: str | None) -> Listen | None:
+    return None if text is None else parse_listen(text, "run.listen")
 
 
 def _appstoreconnect(table: Table) -> AppStoreConnectSettings:

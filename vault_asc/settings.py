@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import NotFoundError
+from vault_asc.listen import Listen
 from vault_asc.names import Custody
 from vault_asc.targets import Target
 
@@ -57,11 +58,13 @@ class RunSettings(NamedTuple):
         workers: attempts at the same time.
         rate: writes per second and service key, at most; None for what Nexla tells, or its default.
         replicas: processes that keep the same targets fresh, and share the rate.
+        listen: where health, metrics and the status page are served; None for nowhere.
     """
 
     workers: int = 16
     rate: int | None = None
     replicas: int = 1
+    listen: Listen | None = None
 
 
 class SecretRef(NamedTuple):

@@ -92,6 +92,23 @@ def test_a_bug_in_one_attempt_stops_neither_the_others_nor_that_target() -> None
     assert sim.gaps == 0
 
 
+def test_what_nobody_foresaw_of_one_target_does_not_end_the_loop() -> None:
+    sim = fast(5)
+    good = sim.attempt
+
+    def attempt(target: Target) -> Attempted:
+        done = good(target)
+        odd = TargetState(account="key-0", credential_id=3, expires_at="soon")  # type: ignore[arg-type]
+        return done._replace(state=odd) if target.credential_id == 3 else done
+
+    sim.attempt = attempt  # type: ignore[method-assign]
+    sim.run(1200)
+    assert {event.target for event in sim.told("not tried")} == {"target-2"}
+    assert "TypeError" in sim.told("not tried")[0].facts["detail"]
+    assert sim.attempts["target-2"] == pytest.approx(20, abs=2)
+    assert sim.attempts["target-0"] >= 3
+
+
 def test_a_target_that_a_push_holds_is_tried_soon() -> None:
     sim = fast(1)
     good, busy = sim.attempt, [3]

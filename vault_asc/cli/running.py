@@ -50,6 +50,7 @@ def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> i
     SIGTERM  finish what is in flight, 10 s at most, and exit
     SIGHUP   read the configuration again; a bad one is told and not taken
     """
+    from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
     from vault_asc.service.clocks import SteadyClock
     from vault_asc.service.crew import Threads
@@ -62,7 +63,9 @@ def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> i
     states = StateDir(state_dir(connection.config(), os.environ))
     tell = _telling(log_format)
     clock = SteadyClock()
-    traffic = Traffic(clock, clock.elapsed)
+    traffic = Traffic(
+        system_clock, clock.elapsed
+    )  # what mints goes by the wall clock, whatever was done to it just now
     with states.served():
         replan = partial(_plan, connection, part, states, traffic, tell)
         plan = replan()

@@ -1,7 +1,7 @@
 """The long-running service: all targets of a configuration kept fresh by one process, for ever.
 
 loop          who is refreshed when, by which worker; the only owner of all below
-plan          what a configuration means;  roster: its targets and service keys, from one plan to the next
+plan          what a configuration means;  roster: its targets and service keys;  reloading: a new plan
 work          the queue: due targets of one service key, in order of urgency
 breaker       whether a host is asked;  hosts: all of them;  pace: how often;  budget: how many failed calls are repeated
 skew          what the servers' clocks say about ours;  clocks: ours, and its jumps

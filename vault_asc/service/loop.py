@@ -7,12 +7,11 @@ breaker that gives way, a token that is about to die. Time, workers and the relo
 import logging
 from collections.abc import Callable
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from vault_asc.errors import BusyError, TargetError, VaultAscError
 from vault_asc.outcome import Outcome
-from vault_asc.push import Result
+from vault_asc.push import Result, bug
 from vault_asc.rotation import next_due, went_back
 from vault_asc.service import telling
 from vault_asc.service.alarms import Alarms
@@ -22,6 +21,7 @@ from vault_asc.service.crew import Crew, Done
 from vault_asc.service.events import Event, Tell
 from vault_asc.service.hosts import Hosts, Room
 from vault_asc.service.plan import Plan
+from vault_asc.service.reloading import Reloads
 from vault_asc.service.roster import Account, Roster
 from vault_asc.service.traffic import Seen, Traffic
 from vault_asc.service.work import Entry, Track
@@ -91,14 +91,10 @@ class Service:
         self.hosts = Hosts()
         self.flights: dict[Track, _Flight] = {}
         self.started_at = self.looked_at = clock()
-        self._replan = replan
-        self._spawn = spawn
+        self._reloads = Reloads(replan, spawn, crew.wake)
         self._alarms = Alarms(tell)
         self._skews = telling.SkewWatch(traffic.skews, tell)
-        self._plans: SimpleQueue[Plan | VaultAscError] = SimpleQueue()
         self._next_look = 0.0
-        self._reload_wanted = False
-        self._reloading = False
         self._slow_room = 1
         self._slow = 0
         self._once: list[Result] | None = None
@@ -130,8 +126,7 @@ class Service:
 
     def reload(self) -> None:
         """Read the configuration again, beside the loop. For signal handlers."""
-        self._reload_wanted = True
-        self.crew.wake()
+        self._reloads.want()
 
     def step(self) -> None:
         """One turn: what is to be told, what can begin, and then whatever comes first."""
@@ -201,6 +196,20 @@ class Service:
         track, attempted = done
         flight = self.flights.pop(track)
         now, tick = self.clock(), self.clock.elapsed()
+        at, before = now + _UNRECORDED, track.state
+        try:
+            self._learn(track, attempted, flight, now, tick)
+            at = self._next_at(track, attempted, now)
+        except Exception as error:  # noqa: BLE001  # one target's oddity must not end the loop of all others
+            track.state = before
+            self.tell(Event("not tried", logging.ERROR, track.target.name, {"detail": bug(error).message}))
+        if self._once is not None:
+            self._once.append(attempted.result)
+        elif not track.dropped:
+            self.roster.accounts[track.target.nexla].lane.wait(track, at)
+
+    def _learn(self, track: Track, attempted: Attempted, flight: _Flight, now: float, tick: float) -> None:
+        """Take note of all that an attempt tells: of its host, its rate, its target."""
         was_well = self.hosts.well(flight.host)
         self.hosts.end(flight.used)
         self._hear(attempted.seen, tick, news=not track.state.failures)
@@ -213,10 +222,6 @@ class Service:
         event = telling.of_attempt(track, attempted, tick - flight.began, now)
         if event is not None and not track.dropped:
             self.tell(event)
-        if self._once is not None:
-            self._once.append(attempted.result)
-        elif not track.dropped:
-            self.roster.accounts[track.target.nexla].lane.wait(track, self._next_at(track, attempted, now))
 
     def _hear(self, seen: tuple[Seen, ...], tick: float, *, news: bool) -> None:
         changed = self.hosts.hear(seen, tick, news=news)
@@ -254,24 +259,10 @@ class Service:
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
-    def _reload(self) -> None:
-        try:
-            self._plans.put(self._replan())
-        except VaultAscError as error:
-            self._plans.put(error)
-        except Exception as error:  # noqa: BLE001  # a bug in a reload must not end what works
-            self._plans.put(VaultAscError(f"internal error ({type(error).__name__})", hint="please report it"))
-        self.crew.wake()
-
     def _take_plan(self) -> None:
-        if self._reload_wanted and not self._reloading:
-            self._reload_wanted, self._reloading = False, True
-            self._spawn(self._reload)
-        try:
-            plan = self._plans.get_nowait()
-        except Empty:
+        plan = self._reloads.take()
+        if plan is None:
             return
-        self._reloading = False
         if isinstance(plan, VaultAscError):
             detail = {"detail": plan.message, "hint": plan.hint, "kept": "the configuration from before"}
             self.tell(Event("reload refused", logging.ERROR, None, detail))
