@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vault_asc.cli.outside import listen_option
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import VaultAscError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vault_asc.state import StateDir
 
 _KILLED = 143  # what a shell reports for a program that SIGTERM ended
-_ASKING = 10.0  # seconds for all questions for limits together
+_ASKING = 5.0  # seconds for all questions for limits together: a dead account must not hold up the start of the others
 
 
 @click.command()
@@ -42,14 +43,16 @@ _ASKING = 10.0  # seconds for all questions for limits together
     show_default=True,
     help="How events are written to standard error, one on each line.",
 )
+@listen_option
 @vault_options
-def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> int:
+def run(*, once: bool, shard: str, log_format: str, listen: str | None, connection: Connection) -> int:
     """Keep all targets fresh, for ever.
 
     \b
     SIGTERM  finish what is in flight, 10 s at most, and exit
     SIGHUP   read the configuration again; a bad one is told and not taken
     """
+    from vault_asc.cli.outside import seen_from_outside
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
     from vault_asc.service.clocks import SteadyClock
@@ -66,10 +69,11 @@ def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> i
     traffic = Traffic(
         system_clock, clock.elapsed
     )  # what mints goes by the wall clock, whatever was done to it just now
-    with states.served():
+    with states.served(), seen_from_outside(listen, connection.config(), tell, once=once) as seen:
         replan = partial(_plan, connection, part, states, traffic, tell)
         plan = replan()
-        service = Service(plan, Threads(0), clock, traffic, tell=tell, replan=replan, spawn=_beside)
+        service = Service(plan, Threads(0), clock, traffic, tell=seen.tell, replan=seen.reloads(replan), spawn=_beside)
+        seen.watch(service)
         return _served(service, part, once=once)
 
 
