@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.outside import listen_option
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import VaultAscError
 
@@ -43,16 +42,14 @@ _ASKING = 5.0  # seconds for all questions for limits together: a dead account m
     show_default=True,
     help="How events are written to standard error, one on each line.",
 )
-@listen_option
 @vault_options
-def run(*, once: bool, shard: str, log_format: str, listen: str | None, connection: Connection) -> int:
+def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> int:
     """Keep all targets fresh, for ever.
 
     \b
     SIGTERM  finish what is in flight, 10 s at most, and exit
     SIGHUP   read the configuration again; a bad one is told and not taken
     """
-    from vault_asc.cli.outside import seen_from_outside
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
     from vault_asc.service.clocks import SteadyClock
@@ -69,11 +66,10 @@ def run(*, once: bool, shard: str, log_format: str, listen: str | None, connecti
     traffic = Traffic(
         system_clock, clock.elapsed
     )  # what mints goes by the wall clock, whatever was done to it just now
-    with states.served(), seen_from_outside(listen, connection.config(), tell, once=once) as seen:
+    with states.served():
         replan = partial(_plan, connection, part, states, traffic, tell)
         plan = replan()
-        service = Service(plan, Threads(0), clock, traffic, tell=seen.tell, replan=seen.reloads(replan), spawn=_beside)
-        seen.watch(service)
+        service = Service(plan, Threads(0), clock, traffic, tell=tell, replan=replan, spawn=_beside)
         return _served(service, part, once=once)
 
 
