@@ -62,9 +62,9 @@ bench: install ## ratios against named baselines
 	$(BIN)/python -m tests.bench
 
 lock: ## renew requirements/*.txt (needs the network)
-	$(BIN)/pip-compile $(LOCK) -o requirements/run.txt pyproject.toml
-	$(BIN)/pip-compile $(LOCK) --extra lab --extra engine --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
-	$(BIN)/pip-compile $(LOCK) --extra lab --extra engine -c requirements/dev.txt -o requirements/lab.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra service -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra service --extra lab --extra engine --extra dev -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra service --extra lab --extra engine -c requirements/dev.txt -o requirements/lab.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --only-build-deps --build-deps-for wheel -c requirements/dev.txt -o requirements/build.txt pyproject.toml
 
 LOCK := --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header

@@ -20,6 +20,7 @@ from vault_asc.config import (
     Config,
     NexlaSettings,
     Rendered,
+    RunSettings,
     SecretRef,
     Target,
     find,
@@ -127,6 +128,14 @@ def test_every_key_arrives_where_it_belongs() -> None:
         ),
         Target("apps", "prod", 5002),
     )
+    assert config.run == RunSettings()
+
+
+def test_how_run_works_can_be_set_within_limits() -> None:
+    assert read("[run]\nworkers = 8\nrate = 4\nreplicas = 2").run == RunSettings(8, 4, 2)
+    for text in ("workers = 1", "workers = 65", "rate = 0", "rate = 1001", "replicas = 0", "replicas = 11"):
+        assert f"run.{text.replace(' =', ' of')} is not possible" in refused(f"[run]\n{text}")
+    assert 'unknown key "worker"' in refused("[run]\nworker = 3")
 
 
 def test_an_empty_file_is_all_defaults() -> None:

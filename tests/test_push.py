@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +167,26 @@ def test_a_locked_target_is_left_alone_and_the_others_are_not(states: StateDir) 
     assert [name for _, name, _, _ in world.pushed] == ["b"]
     assert states.load("a") == TargetState()
     assert told(made(states, world).run(targets("a"))) == [("a", "never pushed")]
+
+
+def test_a_person_waits_for_a_target_that_is_held_and_not_longer_than_patience(states: StateDir) -> None:
+    world = World()
+    held = threading.Event()
+
+    def hold() -> None:
+        with states.lock("a"):
+            held.set()
+            time.sleep(0.4)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(5)
+    patient = Pass(states, None, only_due=False, dry=False, clock=world.clock, ports=world.ports, patience=10)
+    assert told(patient.run(targets("a"))) == [("a", "never pushed")]
+    thread.join()
+    patient.patience = 0.2
+    with states.lock("a"):
+        assert told(patient.run(targets("a"))) == [("a", "busy: another push holds it")]
 
 
 @pytest.mark.parametrize("only_due", [True, False])

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from vault_asc.clock import parse_duration
 from vault_asc.errors import ConfigError
+from vault_asc.listen import Listen, parse_listen
 from vault_asc.names import Custody, check_address, check_name, check_path, transit_key
 from vault_asc.secret import safe_text
 from vault_asc.settings import (
@@ -22,6 +23,7 @@ from vault_asc.settings import (
     AppStoreConnectSettings,
     Config,
     NexlaSettings,
+    RunSettings,
     SecretRef,
     StoreSettings,
     VaultSettings,
@@ -40,6 +42,7 @@ __all__ = [
     "Config",
     "NexlaSettings",
     "Rendered",
+    "RunSettings",
     "SecretRef",
     "StoreSettings",
     "Target",
@@ -55,6 +58,7 @@ PLACES: Final = (Path("vault-asc.toml"), Path("/etc/vault-asc/vault-asc.toml"))
 _KEY_PARTS: Final = ("keys", "private", "staged")  # what `store.Layout` puts below the prefix
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_RUN: Final = RunSettings()
 
 
 def find(option: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -137,6 +141,7 @@ def parse(data: Mapping[str, Any], path: Path | None, environ: Mapping[str, str]
         nexla={name: _nexla(name, table) for name, table in root.table("nexla").tables()},
         targets=tuple(target for target in tables if isinstance(target, Target)),
         rendered=tuple(target for target in tables if isinstance(target, Rendered)),
+        run=_run(root.table("run")),
     )
     root.done()
     for account in config.nexla.values():
@@ -238,6 +243,25 @@ def _state(table: Table) -> Path | None:
     path = table.path("dir")
     table.done()
     return path
+
+
+def _run(table: Table) -> RunSettings:
+    settings = RunSettings(
+        table.take("workers", int, _RUN.workers),
+        table.take("rate", int, _RUN.rate),
+        table.take("replicas", int, _RUN.replicas),
+        _listen(table.take("listen", str, None)),
+    )
+    table.done()
+    for name, (least, most) in {"workers": (2, 64), "rate": (1, 1000), "replicas": (1, 10)}.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:
+            raise ConfigError(f"run.{name} of {value} is not possible", hint=f"use {least} to {most}")
+    return settings
+
+
+def _listen(text: str | None) -> Listen | None:
+    return None if text is None else parse_listen(text, "run.listen")
 
 
 def _appstoreconnect(table: Table) -> AppStoreConnectSettings:

@@ -3,15 +3,16 @@
 What a target needs is in `rotation`; this module adds order, locks, state files and the clock's end.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, TargetError, VaultAscError
-from vault_asc.rotation import TargetState, Tick, about, attempted, due
+from vault_asc.rotation import TargetState, Tick, about, attempted, due, urgency
 from vault_asc.state import StateDir, read_tick
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = 50.0
 """Seconds for a whole pass; the Agent kills its exec after 60."""
+_POLL: Final = 0.1  # seconds between two looks at a lock
 _LEAST: Final = 5.0  # seconds that an attempt needs to be worth beginning
-_LATER: Final = 20.0  # seconds of life that a failure in a row counts as, in the order of work
 
 
 class Result(NamedTuple):
@@ -52,6 +53,7 @@ class Pass:
         clock: Unix seconds.
         ports: opens the connections; called at most once, and only when something is due.
         elapsed: seconds that no change of the wall clock moves, for the end of the pass.
+        patience: seconds to wait for a target that another process holds.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Pass:
         clock: Clock,
         ports: "Callable[[], Ports]",
         elapsed: Clock = time.monotonic,
+        patience: float = 0,
     ) -> None:
         self.states = states
         self.ticks = ticks
@@ -72,6 +75,7 @@ class Pass:
         self.clock = clock
         self.ports = ports
         self.elapsed = elapsed
+        self.patience = patience
         self._end = 0.0
 
     def run(self, targets: Sequence[Target]) -> list[Result]:
@@ -97,14 +101,29 @@ class Pass:
                 return Result(target, "not due")
             if self.dry:
                 return Result(target, f"due: {reason}")
-            with self.states.lock(target.name):
+            with self._held(target):
                 return self._locked(target, opened)
         except BusyError as error:
             return Result(target, "busy: another push holds it", error=error)
         except VaultAscError as error:
             return Result(target, "no attempt was possible", error=error)
         except Exception as error:  # noqa: BLE001  # one target's bug must not let the tokens of the others die
-            return Result(target, "no attempt was possible", error=_bug(error))
+            return Result(target, "no attempt was possible", error=bug(error))
+
+    @contextlib.contextmanager
+    def _held(self, target: Target) -> Iterator[None]:
+        """The lock of a target, waited for as long as patience and the pass allow."""
+        give_up = min(self.elapsed() + self.patience, self._end - _LEAST)
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(self.states.lock(target.name))
+                    break
+                except BusyError:
+                    if self.elapsed() >= give_up:
+                        raise
+                    time.sleep(_POLL)
+            yield
 
     def _locked(self, target: Target, opened: "list[Ports | VaultAscError]") -> Result:
         # Read again under the lock: whoever held it may just have done the work.
@@ -143,7 +162,7 @@ class Pass:
             with within(Deadline(self._end)):
                 return refresh(target, state, tick, ports), None
         except Exception as error:  # noqa: BLE001  # as in `_one`, and here it can be recorded
-            return failed(target, tried, bug := _bug(error), self.clock()), bug
+            return failed(target, tried, found := bug(error), self.clock()), found
 
     def _open(self) -> "Ports | VaultAscError":
         """The ports, or why there are none: what fails for one target of a pass fails for all."""
@@ -152,7 +171,7 @@ class Pass:
         except VaultAscError as error:
             return error
         except Exception as error:  # noqa: BLE001  # as in `_one`
-            return _bug(error)
+            return bug(error)
 
     def _reason(self, target: Target, state: TargetState) -> str | None:
         reason = due(target, state, self._tick(target), self.clock())
@@ -163,7 +182,7 @@ class Pass:
         return read_tick(self.ticks, target.key) if self.ticks and target.key is not None else None
 
 
-def _bug(error: Exception) -> VaultAscError:
+def bug(error: Exception) -> VaultAscError:
     """What may be told of a bug: its class alone, because its text may hold anything, a secret too."""
     return VaultAscError(
         f"internal error ({type(error).__name__}): a bug of vault-asc, which does not touch other targets",
@@ -179,13 +198,7 @@ def _too_late() -> TargetError:
 
 
 def _urgency(states: StateDir, target: Target, now: float) -> tuple[bool, float]:
-    """Earliest expiry first, what keeps failing a little later for each time, and last what is dead already.
-
-    By expiry alone, few endpoints that swallow a pass's time starve all others; with those that fail behind the
-    others, many targets do not recover from an outage in time.
-    """
     try:
-        state = about(target, states.load(target.name))
+        return urgency(about(target, states.load(target.name)), now)
     except ConfigError:
         return True, 0
-    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at + _LATER * state.failures

@@ -20,6 +20,7 @@ JITTER: Final = 0.1
 ALARM: Final = 300 / 1080
 """Share of the usable life that is the alarm: 300 s of the default 1080 s."""
 
+_LATER: Final = 20.0  # seconds of life that a failure in a row counts as, in the order of work
 _RETRY_BASE: Final = 5.0  # seconds; doubles with each failure
 _RETRY_CAP: Final = 60.0
 _RETRY_CAP_ALARM: Final = 15.0  # in a hurry
@@ -121,11 +122,18 @@ def longest_tick(usable_life: float) -> float:
     return round(usable_life * (1 - ALARM - REFRESH_AT * (1 + JITTER)), 9)
 
 
+def went_back(state: TargetState, now: float) -> bool:
+    """Whether a state comes from a moment that our clock has yet to reach.
+
+    A failure noted by a clock that was ahead would hold everything up until that moment comes again.
+    """
+    return now < max(state.issued_at, state.tried_at - BACKDATE)
+
+
 def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> str | None:
     """Why a target is due now, in words for people; None when it is not."""
     changed = tick is not None and tick.version != state.record_version and tick.written_at >= state.started_at
-    # A failure noted by a clock that was ahead would hold everything up until that moment comes again.
-    if now < max(state.issued_at, state.tried_at - BACKDATE):
+    if went_back(state, now):
         return "the clock went back"
     if retargeted(target, state):
         return "the target was changed"
@@ -147,6 +155,15 @@ def next_due(target: Target, state: TargetState) -> float:
     if state.failures:
         return state.next_try
     return refresh_at(target.name, state) if state.started_at else 0
+
+
+def urgency(state: TargetState, now: float) -> tuple[bool, float]:
+    """For the order of work: earliest expiry first, what keeps failing a little later for each time, the dead last.
+
+    By expiry alone, few endpoints that swallow a pass's time starve all others; with those that fail behind the
+    others, many targets do not recover from an outage in time.
+    """
+    return bool(state.failures) and state.remaining(now) <= 0, state.expires_at + _LATER * state.failures
 
 
 def backoff(name: str, failures: int, *, hurry: bool) -> float:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from vault_asc.errors import ConfigError, NotFoundError
+from vault_asc.listen import Listen
 from vault_asc.names import Custody
 from vault_asc.targets import Rendered, Target
 
@@ -51,6 +52,22 @@ class AgentSettings(NamedTuple):
         return self.dir / "ticks"
 
 
+class RunSettings(NamedTuple):
+    """How `vault-asc run` works.
+
+    Attributes:
+        workers: attempts at the same time.
+        rate: writes per second and service key, at most; None for what Nexla tells, or its default.
+        replicas: processes that keep the same targets fresh, and share the rate.
+        listen: where health, metrics and the status page are served; None for nowhere.
+    """
+
+    workers: int = 16
+    rate: int | None = None
+    replicas: int = 1
+    listen: Listen | None = None
+
+
 class SecretRef(NamedTuple):
     """A field of a KV secret in Vault."""
 
@@ -78,6 +95,7 @@ class AppStoreConnectSettings(NamedTuple):
 _VAULT: Final = VaultSettings()
 _STORE: Final = StoreSettings()
 _AGENT: Final = AgentSettings()
+_RUN: Final = RunSettings()
 _APPLE: Final = AppStoreConnectSettings()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -100,6 +118,7 @@ class Config(NamedTuple):
     nexla: Mapping[str, NexlaSettings] = _NOTHING
     targets: tuple[Target, ...] = ()
     rendered: tuple[Rendered, ...] = ()
+    run: RunSettings = _RUN
 
     @property
     def all_targets(self) -> list[Target | Rendered]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from vault_asc.errors import ConfigError
+from vault_asc.errors import BusyError, ConfigError
 from vault_asc.files import locked, make_private_dir, write_atomic
 from vault_asc.outcome import Outcome
 from vault_asc.rotation import TargetState, Tick
@@ -60,6 +60,20 @@ class StateDir:
         """Hold a target for the time of one attempt; `BusyError` when another process does."""
         make_private_dir(self._file(target).parent)
         with locked(self._lock_file(target)):
+            yield
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
+        """Hold the whole directory for a service; `BusyError` when another one does. Pushes go on beside it."""
+        make_private_dir(self.path)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path / "run.lock"))
+            except BusyError as exc:
+                raise BusyError(
+                    f'another "vault-asc run" keeps the targets of "{self.path}" fresh',
+                    hint="stop that one, or give this one a state directory of its own: STATE_DIRECTORY, state.dir",
+                ) from exc
             yield
 
     def begin(self, target: str, now: float) -> None:

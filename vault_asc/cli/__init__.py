@@ -25,6 +25,7 @@ _COMMANDS = {
         "push",
         "Mint a token for each TARGET, write it to Nexla, and prove that it works.",
     ),
+    "run": ("vault_asc.cli.running", "run", "Keep all targets fresh, for ever."),
     "status": ("vault_asc.cli.status", "status", "Show how fresh each target is."),
     "agent": ("vault_asc.cli.agent", "agent", "Let Vault Agent or OpenBao Agent keep the targets fresh."),
     "policy": ("vault_asc.cli.policies", "policy", "List, show, write and check the shipped Vault policies."),

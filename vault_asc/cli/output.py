@@ -14,7 +14,7 @@ import click
 from vault_asc.errors import ConfigError, VaultAscError
 
 _CONFIGURED: Final = (
-    r"\bvault-asc (?:(?:key|policy|agent|nexla|audit) [a-z]+|config check|mint|push|status)\b"  # commands
+    r"\bvault-asc (?:(?:key|policy|agent|nexla|audit) [a-z]+|config check|mint|push|run|status)\b"  # commands
 )
 
 

@@ -48,21 +48,28 @@ def push(
 
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
-    from vault_asc.push import Pass
+    from vault_asc.push import DEADLINE, Pass
     from vault_asc.state import StateDir
 
     config = connection.config()
-    chosen = _chosen(config, targets, all_targets=all_targets)
+    chosen = chosen_targets(config, targets, all_targets=all_targets)
     states = StateDir(state_dir(config, os.environ))
     if tick_dir is not None and not dry_run:
         _note_tick(states)
     made = Pass(
-        states, tick_dir, only_due=if_due, dry=dry_run, clock=system_clock, ports=lambda: connection.ports(config)
+        states,
+        tick_dir,
+        only_due=if_due,
+        dry=dry_run,
+        clock=system_clock,
+        ports=lambda: connection.ports(config),
+        patience=0 if tick_dir else DEADLINE,  # a person waits for `run` to be done with a target, a tick comes again
     )
     return _told(made.run(chosen), under_agent=tick_dir is not None)
 
 
-def _chosen(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "Sequence[Target]":
+def chosen_targets(config: "Config", names: tuple[str, ...], *, all_targets: bool) -> "Sequence[Target]":
+    """The targets that a command names; `ConfigError` where there are none."""
     if bool(names) == all_targets:
         what = "push takes targets or --all, not both" if all_targets else "push needs targets"
         raise ConfigError(what, hint="vault-asc push TARGET..., or vault-asc push --all")
@@ -97,6 +104,12 @@ def _told(results: "list[Result]", *, under_agent: bool) -> int:
         # Whoever holds a target's lock records its outcome.
         lost = [r.error for r in failed if r.error and not r.recorded and not isinstance(r.error, BusyError)]
         return lost[0].exit_code if lost else 0
+    return exit_code(results)
+
+
+def exit_code(results: "Sequence[Result]") -> int:
+    """The exit code of a pass that a person, or a unit of systemd, looks at."""
+    failed = [result for result in results if _failed(result)]
     if not failed:
         return 0
     if any(result.error and result.error.exit_code == VaultAscError.exit_code for result in failed):

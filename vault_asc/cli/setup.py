@@ -40,6 +40,12 @@ tick           = "30s"                   # how often the Agent looks what is due
 [state]
 dir = "/var/lib/vault-asc"
 
+# For `vault-asc run`, one process that keeps very many targets fresh.
+# [run]
+# workers  = 16                          # attempts at the same time
+# rate     = 8                           # writes per second and service key; left out: what Nexla tells
+# replicas = 1                           # hosts that keep the same targets fresh
+
 # Where a new key is tried before it is staged; left out it is Apple's own address.
 # [appstoreconnect]
 # api_url = "https://api.appstoreconnect.apple.com"

@@ -23,7 +23,8 @@ from vault_asc.http.errors import (
     was_sent,
 )
 from vault_asc.http.session import quiet_loggers, session
-from vault_asc.http.transport import base_url
+from vault_asc.http.transport import base_url, endpoint
+from vault_asc.http.watching import EndedCall, Watch, watching
 
 __all__ = [
     "SAFE_METHODS",
@@ -34,15 +35,19 @@ __all__ = [
     "CertificateError",
     "Deadline",
     "DeadlineExceededError",
+    "EndedCall",
     "Limits",
     "RedirectRefusedError",
     "RequestRefusedError",
     "UnreachableError",
+    "Watch",
     "base_url",
+    "endpoint",
     "explain",
     "quiet_loggers",
     "repeatable",
     "session",
     "was_sent",
+    "watching",
     "within",
 ]

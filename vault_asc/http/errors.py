@@ -81,6 +81,11 @@ def explain(exc: requests.RequestException) -> str:
     return f"the call failed with {type(exc).__name__}"
 
 
+def is_broken(error: CallError) -> bool:
+    """Whether the way to the server, or the server itself, failed; not so when we refused what was sent or answered."""
+    return isinstance(error, UnreachableError | DeadlineExceededError) or type(error) is BadAnswerError
+
+
 def was_sent(exc: requests.RequestException) -> bool:
     """Whether the server may have got the request; in doubt True."""
     return not isinstance(exc, CallError) or exc.sent

@@ -10,6 +10,7 @@ from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
 from urllib3.util import Retry
 
 from vault_asc.http.call import current_call
+from vault_asc.http.watching import watch
 
 RETRY_STATUSES: Final = frozenset({429, 502, 503, 504})
 BACKOFF_BASE: Final = 1.0  # seconds; doubles with each try
@@ -48,7 +49,7 @@ class FullJitter(Retry):
             raise error
         following = super().increment(method, url, response, error, _pool, _stacktrace)
         call.pause = self._pause(response, len(following.history))
-        if _pool is not None and call.pause >= call.deadline.left():
+        if _pool is not None and (call.pause >= call.deadline.left() or not self._is_granted(call.endpoint)):
             raise MaxRetryError(_pool, url or "", error or ResponseError("the next try would come too late"))
         call.sent = False
         return following
@@ -64,6 +65,11 @@ class FullJitter(Retry):
             return super().get_retry_after(response)
         except (InvalidHeader, ValueError, OverflowError, TypeError, IndexError):  # the last three: odd dates
             return None
+
+    @staticmethod
+    def _is_granted(endpoint: str) -> bool:
+        told = watch()
+        return told is None or told.may_repeat(endpoint)
 
     @staticmethod
     def _is_repeatable(method: str | None, error: Exception) -> bool:

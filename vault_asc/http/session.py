@@ -15,6 +15,7 @@ from vault_asc import __version__
 from vault_asc.http import deadline, errors
 from vault_asc.http.call import SAFE_METHODS, Call, Limits, Policy, current_call
 from vault_asc.http.transport import UNIX_SCHEME, Transport, endpoint
+from vault_asc.http.watching import EndedCall, watch
 from vault_asc.http.wire import CarriedError
 
 _DEFAULT_LIMITS: Final = Limits()
@@ -91,9 +92,10 @@ class _Session(requests.Session):
         """One call under the policy; `timeout` is all that is taken from the arguments."""
         call = self._begin(endpoint(str(request.url)), kwargs.get("timeout"))
         limits = call.policy.limits
+        method = str(request.method).upper()
         token = current_call.set(call)
         try:
-            return super().send(
+            answer = super().send(
                 request,
                 timeout=(limits.connect, limits.total),
                 allow_redirects=False,
@@ -102,9 +104,12 @@ class _Session(requests.Session):
                 cert=None,
                 proxies={},
             )
+            _tell(EndedCall(call.endpoint, method, answer.status_code, date=answer.headers.get("Date")))
+            return answer  # noqa: TRY300 -- the context variable is reset in `finally` either way
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             failure = _ours(exc, call)
             cause = errors.system_error(exc)
+            _tell(EndedCall(call.endpoint, method, None, broken=errors.is_broken(failure)))
         finally:
             current_call.reset(token)
         # Out here, so that the errors of requests and urllib3, which hold URL, headers and body, are not its context.
@@ -133,6 +138,12 @@ def _ours(exc: Exception, call: Call) -> errors.CallError:
         text = f"no connection within {_seconds(call.policy.limits.connect)}"
         return errors.UnreachableError(text, call.endpoint, sent=call.ever_sent)
     return errors.from_transport(exc, call.endpoint, sent=call.ever_sent)
+
+
+def _tell(ended: EndedCall) -> None:
+    told = watch()
+    if told is not None:
+        told.ended(ended)
 
 
 def _seconds(count: float) -> str:

@@ -15,7 +15,7 @@ from vault_asc.errors import ConfigError
 from vault_asc.http import strict_json
 from vault_asc.http.errors import BadJSONError
 from vault_asc.http.retry import FullJitter
-from vault_asc.http.wire import Pool, TLSPool, UnixPool, tls_context
+from vault_asc.http.wire import POOL, Pool, TLSPool, UnixPool, tls_context
 
 UNIX_SCHEME: Final = "http+unix"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -46,7 +46,7 @@ class Transport(HTTPAdapter):
     """
 
     def __init__(self, attempts: int, ca_file: Path | None) -> None:
-        super().__init__(max_retries=FullJitter(attempts - 1))
+        super().__init__(max_retries=FullJitter(attempts - 1), pool_maxsize=POOL)
         self._unix_pools: dict[str, UnixPool] = {}
         if ca_file is not None:
             self._tls = _trusting(ca_file)

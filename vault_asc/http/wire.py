@@ -23,6 +23,8 @@ from vault_asc.http.deadline import Deadline
 from vault_asc.http.errors import AnswerTooLargeError, BadAnswerError, CallError, RedirectRefusedError
 from vault_asc.secret import safe_text
 
+POOL: Final = 64
+"""Idle connections that are kept per server: as many as threads may call it at once. Made when they are needed."""
 _CHUNK: Final = 1 << 16
 
 
@@ -152,7 +154,7 @@ class UnixPool(HTTPConnectionPool):
     ConnectionCls = _UnixConnection
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", socket_path=path)
+        super().__init__("localhost", maxsize=POOL, socket_path=path)
 
 
 def _open(sock: socket.socket, address: Any, seconds: float, options: Any) -> socket.socket:

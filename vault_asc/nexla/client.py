@@ -20,6 +20,7 @@ from vault_asc.clock import Clock
 from vault_asc.errors import NexlaError
 from vault_asc.http import Limits
 from vault_asc.nexla import errors as nexla_errors
+from vault_asc.nexla.allowance import Allowance, allowance_in
 from vault_asc.nexla.auth_template import templates_in
 from vault_asc.nexla.errors import Action, Failure
 from vault_asc.nexla.verdict import judge, speaks_of_session, worth_another_try
@@ -39,6 +40,8 @@ _MARGIN: Final = 60.0  # seconds before its end at which a session is no longer 
 _TOKENS_KEPT: Final = 8  # session tokens to mask; no two calls in flight lie further apart
 _ACCEPT: Final = "application/vnd.nexla.api.v1+json"
 _LOGIN: Final = Action("the login", login=True)
+_LIMITS: Final = Action("the question for limits")
+_KEPT_TO_ITSELF: Final = frozenset({403, 404, 405})  # a tenant that has no such call, or not for this user
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,15 @@ class NexlaClient:
             # A try that came to nothing does not take back what Apple said before.
             probe = probe if again.outcome is Outcome.UNPROVEN else again
         return probe._replace(detail=f"{probe.detail} (asked {tries} times)") if worth_another_try(probe) else probe
+
+    def allowance(self) -> Allowance | None:
+        """How many calls Nexla says that its user may make; None when it limits nothing, or keeps that to itself."""
+        response = self._sent(_Call(_LIMITS, "GET", "/limits"))
+        if response.status_code in _KEPT_TO_ITSELF:
+            return None
+        if not response.ok:
+            raise nexla_errors.from_answer(_failure(response, self._secrets()), _LIMITS)
+        return allowance_in(_json_object(response, _LIMITS))
 
     # -- one probe, and the templates ----------------------------------------------------------------------------
 

@@ -51,20 +51,20 @@ def put_body(plan: Plan, credential: Mapping[str, Any], wanted: Wanted, token: S
             " nothing was written",
             hint=f'add to the target: extra_fields = {{ "{safe_text(missing[0])}" = "..." }}',
         )
-    config = {**_known(credential), **wanted.extra_fields, plan.token_field: value}
+    config = {**shown_parameters(credential), **wanted.extra_fields, plan.token_field: value}
     return {"vendor_id": plan.vendor_id, "auth_template_id": plan.auth_template_id, "template_config": config}
 
 
 def missing_parameters(plan: Plan, credential: Mapping[str, Any], wanted: Wanted) -> tuple[str, ...]:
     """Parameters that the template uses and nobody supplies; empty for a generic credential."""
-    supplied = {*_known(credential), *wanted.extra_fields, plan.token_field}
+    supplied = {*shown_parameters(credential), *wanted.extra_fields, plan.token_field}
     template = next((t for t in templates_in(credential) if t.id == plan.auth_template_id), None)
     if plan.mode == "rest" or template is None:
         return ()
     return tuple(p.name for p in template.parameters if p.places and p.name not in supplied)
 
 
-def _known(credential: Mapping[str, Any]) -> dict[str, Any]:
+def shown_parameters(credential: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters whose values Nexla shows: the non-secured ones, and not even all of these."""
     shown = credential.get("template_config")
     return {name: value for name, value in shown.items() if value is not None} if isinstance(shown, dict) else {}

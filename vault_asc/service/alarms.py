@@ -1,0 +1,62 @@
+"""Somebody is told before a token dies, when it has died, and when it is well again: whatever keeps it from a refresh.
+
+It does not wait for an attempt to fail: behind a breaker, a limit or a queue no attempt takes place at all.
+"""
+
+import heapq
+import logging
+from itertools import count
+from typing import Final
+
+from vault_asc.service.events import Event, Tell
+from vault_asc.service.work import Track
+
+_number: Final = count()
+
+
+class Alarms:
+    """Watches the life of all tokens. Moments are Unix seconds.
+
+    Args:
+        tell: takes the events.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._at: list[tuple[float, int, Track, int]] = []
+
+    def follow(self, track: Track, now: float) -> None:
+        """Watch the token that a target has now; tells when one that was about to die was replaced."""
+        expires_at = track.state.expires_at
+        if expires_at in {0, track.watched}:
+            return
+        track.watched = expires_at
+        if track.alarmed and track.state.remaining(now) >= track.alarm:
+            track.alarmed = False
+            self._tell(Event("recovered", logging.INFO, track.target.name, {"left": self._left(track, now)}))
+        heapq.heappush(self._at, (expires_at - track.alarm, next(_number), track, expires_at))
+
+    def next_at(self) -> float:
+        """When somebody has to be told, if nothing happens until then; infinite when never."""
+        return self._at[0][0] if self._at else float("inf")
+
+    def ring(self, now: float) -> None:
+        """Tell of all tokens whose moment has come and that were not replaced."""
+        while self._at and self._at[0][0] <= now:
+            _, _, track, expires_at = heapq.heappop(self._at)
+            if not track.dropped and track.state.expires_at == expires_at:
+                self._ring(track, expires_at, now)
+
+    def _ring(self, track: Track, expires_at: int, now: float) -> None:
+        facts = {"left": self._left(track, now), "failures": track.state.failures, "detail": track.state.detail}
+        if not track.alarmed:
+            track.alarmed = True
+            self._tell(Event("mandatory", logging.ERROR, track.target.name, facts))
+        if expires_at <= now:
+            self._tell(Event("expired", logging.CRITICAL, track.target.name, facts))
+        else:
+            heapq.heappush(self._at, (expires_at, next(_number), track, expires_at))
+
+    @staticmethod
+    def _left(track: Track, now: float) -> int:
+        return int(track.state.remaining(now))

@@ -1,0 +1,321 @@
+"""The service: who is refreshed when, by which worker. One thread owns everything here; workers only make attempts.
+
+It never waits for a target, only for whatever comes first: an attempt that ends, a target that becomes due, a limit or a
+breaker that gives way, a token that is about to die. Time, workers and the reload are handed in.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from vault_asc.errors import BusyError, TargetError, VaultAscError
+from vault_asc.outcome import Outcome
+from vault_asc.push import Result, bug
+from vault_asc.rotation import next_due, went_back
+from vault_asc.service import telling
+from vault_asc.service.alarms import Alarms
+from vault_asc.service.attempt import Attempted
+from vault_asc.service.clocks import SteadyClock
+from vault_asc.service.crew import Crew, Done
+from vault_asc.service.events import Event, Tell
+from vault_asc.service.hosts import Hosts, Room
+from vault_asc.service.plan import Plan
+from vault_asc.service.reloading import Reloads
+from vault_asc.service.roster import Account, Roster
+from vault_asc.service.traffic import Seen, Traffic
+from vault_asc.service.work import Entry, Track
+
+GRACE: Final = 10.0
+"""Seconds for what is in flight when the service is told to stop."""
+LOOK: Final = 5.0
+"""Seconds between two looks at the wall clock and at the servers' clocks."""
+SLOW: Final = 2.0
+"""Seconds from which a failure holds a worker for long."""
+
+_AGAIN: Final = 1.0  # seconds before anything is looked at again, whatever the schedule says: no hot loop
+_BUSY: Final = 5.0  # seconds before a target is tried again that another process holds
+_UNRECORDED: Final = 60.0  # seconds before an attempt is repeated that could not even be recorded
+
+
+class _Flight(NamedTuple):
+    """An attempt under way: whose rate and hosts it uses, when it began, reads reserved for it, whether it is a slow one."""
+
+    account: Account
+    used: tuple[str, str]
+    began: float
+    reads: int
+    slow: bool
+
+    @property
+    def host(self) -> str:
+        return self.used[1]
+
+
+class Service:
+    """Keeps the targets of a plan fresh.
+
+    Args:
+        plan: what to do.
+        crew: the workers.
+        clock: ours.
+        traffic: shared with the attempts.
+        tell: takes events.
+        replan: makes a new plan by a reload; raises our errors. It runs beside the loop.
+        spawn: runs a function beside the loop.
+
+    Attributes:
+        roster: all targets and service keys.
+        hosts: the servers.
+        plan: the one in force.
+        looked_at: when the loop went round last.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        crew: Crew,
+        clock: SteadyClock,
+        traffic: Traffic,
+        *,
+        tell: Tell,
+        replan: Callable[[], Plan],
+        spawn: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.crew = crew
+        self.clock = clock
+        self.traffic = traffic
+        self.tell = tell
+        self.plan = plan
+        self.roster = Roster(tell)
+        self.hosts = Hosts()
+        self.flights: dict[Track, _Flight] = {}
+        self.started_at = self.looked_at = clock()
+        self._reloads = Reloads(replan, spawn, crew.wake)
+        self._alarms = Alarms(tell)
+        self._skews = telling.SkewWatch(traffic.skews, tell)
+        self._next_look = 0.0
+        self._slow_room = 1
+        self._slow = 0
+        self._once: list[Result] | None = None
+        self._adopt(plan)
+
+    # -- from outside --------------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Work until `stop`; whether everything in flight was finished."""
+        self._queue()
+        while not self.traffic.stopping:
+            self.step()
+        return self._drained()
+
+    def run_once(self) -> list[Result]:
+        """Try everything that is due now once; one result for each, in the order in which they ended."""
+        results = self._once = []
+        self._queue()
+        while not self.traffic.stopping and (self.flights or any(a.lane.ready for a in self._released())):
+            self.step()
+            self._give_up_on_the_closed()
+        self._drained()
+        return results
+
+    def stop(self) -> None:
+        """Begin no attempt any more, and let `run` return. For signal handlers."""
+        self.traffic.stopping = True
+        self.crew.wake()
+
+    def reload(self) -> None:
+        """Read the configuration again, beside the loop. For signal handlers."""
+        self._reloads.want()
+
+    def step(self) -> None:
+        """One turn: what is to be told, what can begin, and then whatever comes first."""
+        now, tick = self.clock(), self.clock.elapsed()
+        if tick >= self._next_look:
+            self._look_at_clocks(tick)
+            now = self.clock()
+        self.looked_at = now
+        self._take_plan()
+        self._alarms.ring(now)
+        while len(self.flights) < self.plan.workers and (chosen := self._choose(now, tick)) is not None:
+            self._begin(*chosen, tick)
+        for done in self.crew.finished(self._delay(now, tick)):
+            self._settle(done)
+
+    # -- what to begin -------------------------------------------------------------------------------------------
+
+    def _choose(self, now: float, tick: float) -> tuple[Account, Entry] | None:
+        """The most urgent target whose service key and hosts have room for it."""
+        found: tuple[Account, Entry] | None = None
+        slow = self._slow < self._slow_room
+        for account in self.roster.accounts.values():
+            lane = account.lane
+            if lane.next_at <= now:
+                lane.release(now, self.hosts.recovered(account.host))
+            if not lane.ready or account.pace.begins_at() > tick:
+                continue
+            entry = self._allowed(account, now, tick, slow=slow)
+            if entry is not None and (found is None or entry < found[1]):
+                found = account, entry
+        return found
+
+    def _allowed(self, account: Account, now: float, tick: float, *, slow: bool) -> Entry | None:
+        room = self.hosts.room(account.host, tick)
+        if room is Room.FULL:
+            return None
+        entry = account.lane.best(good_first=not self.hosts.well(account.host), slow=slow)
+        if room is Room.FREE or entry is None:
+            return entry
+        # A token that is about to die may knock at a closed door; few at a time, or they would hold all workers.
+        knocks = entry[2].mandatory(now) and self.hosts.crowd(account.host) < self._few
+        return entry if knocks else None
+
+    def _begin(self, account: Account, entry: Entry, tick: float) -> None:
+        track = entry[2]
+        slow = account.lane.take(entry)
+        self._slow += slow
+        reads = 1 if track.warm else 2
+        account.pace.take(tick, writes=1, reads=reads)
+        self.flights[track] = _Flight(account, self.hosts.begin(account.host), tick, reads, slow)
+        self.crew.start(track, partial(self.plan.attempt, track.target))
+
+    def _delay(self, now: float, tick: float) -> float:
+        """Seconds until something can begin, or is to be told, without an attempt ending before."""
+        delay = min(self._next_look - tick, self._alarms.next_at() - now)
+        if len(self.flights) < self.plan.workers:
+            for account in self.roster.accounts.values():
+                delay = min(delay, account.lane.next_at - now)
+                if account.lane.ready:
+                    gates = (account.pace.begins_at(), self.hosts.opens_at(account.host))
+                    delay = min(delay, *(gate - tick if gate > tick else LOOK for gate in gates))
+        return max(delay, 0.0)
+
+    # -- what has ended ------------------------------------------------------------------------------------------
+
+    def _settle(self, done: Done) -> None:
+        track, attempted = done
+        flight = self.flights.pop(track)
+        now, tick = self.clock(), self.clock.elapsed()
+        at, before = now + _UNRECORDED, track.state
+        try:
+            self._learn(track, attempted, flight, now, tick)
+            at = self._next_at(track, attempted, now)
+        except Exception as error:  # noqa: BLE001  # one target's oddity must not end the loop of all others
+            track.state = before
+            self.tell(Event("not tried", logging.ERROR, track.target.name, {"detail": bug(error).message}))
+        if self._once is not None:
+            self._once.append(attempted.result)
+        elif not track.dropped:
+            self.roster.accounts[track.target.nexla].lane.wait(track, at)
+
+    def _learn(self, track: Track, attempted: Attempted, flight: _Flight, now: float, tick: float) -> None:
+        """Take note of all that an attempt tells: of its host, its rate, its target."""
+        was_well = self.hosts.well(flight.host)
+        self.hosts.end(flight.used)
+        self._hear(attempted.seen, tick, news=not track.state.failures)
+        self._charge(flight, attempted)
+        if attempted.state is not None:
+            track.now_in(attempted.state)
+            self._alarms.follow(track, now)
+        track.warm = not track.state.failures
+        self._note_slowness(track, flight, tick, was_well=was_well)
+        event = telling.of_attempt(track, attempted, tick - flight.began, now)
+        if event is not None and not track.dropped:
+            self.tell(event)
+
+    def _hear(self, seen: tuple[Seen, ...], tick: float, *, news: bool) -> None:
+        changed = self.hosts.hear(seen, tick, news=news)
+        if changed:
+            self.traffic.closed = self.hosts.open()
+        for endpoint, breaker in changed:
+            self.tell(telling.of_breaker(endpoint, breaker, tick))
+
+    @staticmethod
+    def _charge(flight: _Flight, attempted: Attempted) -> None:
+        """Nexla counts calls, not attempts; logins are free."""
+        calls = [seen.method for seen in attempted.seen if seen.endpoint == flight.host]
+        writes, reads = calls.count("PUT") - 1, calls.count("GET") - flight.reads
+        if writes or reads:
+            flight.account.pace.settle(writes=writes, reads=reads)
+
+    def _note_slowness(self, track: Track, flight: _Flight, tick: float, *, was_well: bool) -> None:
+        """Who holds a worker for nothing, while the host answers others, gets few workers until it succeeds."""
+        failed = track.state.outcome is Outcome.NOT_WRITTEN
+        if flight.slow:
+            self._slow -= 1
+            self._slow_room = self._few if failed else min(self._slow_room + 1, self.plan.workers)
+        held_up = failed and tick - flight.began >= SLOW
+        track.slow_at = tick if held_up and was_well else (track.slow_at if failed else 0.0)
+
+    @staticmethod
+    def _next_at(track: Track, attempted: Attempted, now: float) -> float:
+        result = attempted.result
+        pause = _AGAIN
+        if result.error is not None and not result.recorded:
+            pause = _BUSY if isinstance(result.error, BusyError) else _UNRECORDED
+        # The clock may have been set back while this was in flight.
+        at = 0.0 if went_back(track.state, now) else next_due(track.target, track.state)
+        return max(at, now + pause)
+
+    # -- plans ---------------------------------------------------------------------------------------------------
+
+    def _take_plan(self) -> None:
+        plan = self._reloads.take()
+        if plan is None:
+            return
+        if isinstance(plan, VaultAscError):
+            detail = {"detail": plan.message, "hint": plan.hint, "kept": "the configuration from before"}
+            self.tell(Event("reload refused", logging.ERROR, None, detail))
+            return
+        self._adopt(plan)
+        self._queue()
+        self.tell(Event("reloaded", logging.INFO, None, {"targets": len(plan.targets)}))
+
+    def _adopt(self, plan: Plan) -> None:
+        self.plan = plan
+        self.crew.resize(plan.workers)
+        self._few = self._slow_room = max(1, plan.workers // 8)
+        self.hosts.know(plan.vault, plan.hosts.values(), plan.workers)
+        for load in plan.loads:
+            self.tell(telling.of_load(load))
+        for track in self.roster.adopt(plan):
+            self._alarms.follow(track, self.clock())
+
+    def _queue(self) -> None:
+        self.roster.queue(self.clock(), busy=self.flights, only_due=self._once is not None)
+
+    # -- clocks and ends -----------------------------------------------------------------------------------------
+
+    def _look_at_clocks(self, tick: float) -> None:
+        self._next_look = tick + LOOK
+        jumped = self.clock.look()
+        if jumped:
+            self.traffic.skews.forget()
+            self.tell(Event("clock jumped", logging.WARNING, None, {"seconds": round(jumped, 1)}))
+            self._queue()
+        self._skews.look(tick)
+
+    def _released(self) -> list[Account]:
+        now = self.clock()
+        for account in self.roster.accounts.values():
+            account.lane.release(now, 0.0)
+        return list(self.roster.accounts.values())
+
+    def _give_up_on_the_closed(self) -> None:
+        """One pass does not wait for a breaker."""
+        if self._once is None or self.flights:
+            return
+        for account in self.roster.accounts.values():
+            if self.hosts.room(account.host, self.clock.elapsed()) is Room.OPEN:
+                error = TargetError(
+                    f'"{account.host}" or Vault does not answer', hint="the events before this tell why"
+                )
+                self._once += [Result(track.target, "not tried", error=error) for track in account.lane.give_up()]
+
+    def _drained(self) -> bool:
+        """Finish what is in flight, for `GRACE` seconds at most; whether all of it was."""
+        end = self.clock.elapsed() + GRACE
+        while self.flights and self.clock.elapsed() < end:
+            for done in self.crew.finished(end - self.clock.elapsed()):
+                self._settle(done)
+        return not self.flights
