@@ -417,10 +417,15 @@ def _if_seen(look: Callable[[str], str | None], name: str) -> str | None:
 def _kept_in(custody: Custody, history: Iterable[StoredRecord]) -> Iterator[Record]:
     """Those of a history that one custody still has the numbers of."""
     for old in history:
-        if custody is Custody.KV and old.record.private_version is None:
-            return  # its private parts were removed then, and KV has counted from 1 again since
-        if old.record.custody is custody:
-            yield old.record
+        record = old.record
+        # A version that was rotated to in the engine has no private part, but those of older ones are kept.
+        removed = record.removing is Custody.KV or (
+            record.private_version is None and record.custody is not Custody.ENGINE
+        )
+        if custody is Custody.KV and removed:
+            return  # KV has counted from 1 again since
+        if record.custody is custody:
+            yield record
 
 
 def _still_kept(current: Record, place: Place) -> Place:

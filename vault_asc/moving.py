@@ -70,7 +70,7 @@ class Moving:
                 f'"{name}" was moved from custody {stored.record.moved_from}, which is not finished; nothing was changed',
                 hint=f"finish that first: vault-asc key move {name} --finish",
             )
-        if stored.record.moved_from is custody and self._let_go(stored.record, custody):
+        if stored.record.removing is custody:
             raise ConflictError(
                 f'what lies of "{name}" in custody {custody} is being removed by {stored.record.changed_by};'
                 " nothing was changed",
@@ -96,8 +96,9 @@ class Moving:
 
     def _to_engine(self, stored: StoredRecord, key: PrivateKey | None, role: str | None) -> Place:
         record, engine = stored.record, self.keeper.placement.engine
+        key = key or self._kept(stored, Custody.ENGINE)
         engine.check(stored.name, stored, key, role)
-        put = engine.put(stored.name, key or self._kept(stored, Custody.ENGINE), record.identity, stored)
+        put = engine.put(stored.name, key, record.identity, stored)
         engine.follow(stored.name, put.engine_version, record.state)  # before anybody can read tokens of it
         own = record.role or role or stored.name
         engine.give_role(stored.name, own)
@@ -151,13 +152,13 @@ class Moving:
         for old in others:
             if remove_copy:
                 last = self._remove_copy(last, old)
-            elif record.moved_from is old and self._let_go(record, old) and self._lies_in(name, old):
+            elif record.removing is old and self._lies_in(name, old):
                 raise TokenRequestError(
                     f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
                     hint=f"vault-asc key move {name} --finish --remove-copy",
                 )
         if last.record.moved_from is not None:
-            last = self.keeper.replace(last, last.record._replace(moved_from=None)).stored
+            last = self.keeper.replace(last, last.record._replace(moved_from=None, removing=None)).stored
         return Change(last, changed=last.record != record, before=stored)
 
     def _require_no_grant(self, stored: StoredRecord, old: Custody, trusted: Collection[str]) -> None:
@@ -200,7 +201,7 @@ class Moving:
         if old is Custody.ENGINE:
             self._require_no_other_role(stored.name, role)
         self._require_right_to_remove(stored.name, old, role)
-        without = _without(stored.record._replace(moved_from=old), old)
+        without = _without(stored.record._replace(moved_from=old, removing=old), old)
         last = self.keeper.replace(stored, without).stored
         if old is Custody.KV:
             for path in self._kv_copy(stored.name):
@@ -237,11 +238,6 @@ class Moving:
         if custody is Custody.ENGINE:
             return self.store.engine.find(name) is not None
         return self.store.transit.find(self.store.layout.transit(name)) is not None
-
-    @staticmethod
-    def _let_go(record: Record, custody: Custody) -> bool:
-        """Whether the record has given up what lies in a custody that is not its own."""
-        return getattr(record, _POINTERS[custody]) is None
 
     def _require_right_to_remove(self, name: str, custody: Custody, role: str) -> None:
         """Refuse before the record is written what Vault would refuse after it."""
@@ -329,10 +325,13 @@ def _without(record: Record, custody: Custody) -> Record:
 
 
 def _other_custodies(record: Record) -> list[Custody]:
-    """Those in which a copy may lie: by the record, and at least the one that keys are usually moved from."""
-    usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
+    """Those in which a copy may lie: by the record, in KV always, and at least the one that keys are usually moved from.
+
+    Of a key in the engine the record knows no private part any more once it was rotated there.
+    """
     known = {custody for custody, field in _POINTERS.items() if getattr(record, field) is not None}
-    known |= {record.moved_from} if record.moved_from else {usual}
+    usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
+    known |= {Custody.KV, record.moved_from or usual}
     return [custody for custody in Custody if custody in known and custody is not record.custody]
 
 

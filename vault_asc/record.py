@@ -36,6 +36,7 @@ class Record(NamedTuple):
         engine_version: its version that signs, in custody engine.
         public_key: base64 of the SPKI, in custodies whose private part is not at hand to compare with.
         moved_from: where a copy may still lie that others may read or use, until the move is finished.
+        removing: from where what lies there is being removed for good, None when no removal was begun.
     """
 
     custody: Custody
@@ -52,6 +53,7 @@ class Record(NamedTuple):
     engine_version: int | None = None
     public_key: str | None = None
     moved_from: Custody | None = None
+    removing: Custody | None = None
 
     @property
     def version(self) -> int:
@@ -116,6 +118,7 @@ class Record(NamedTuple):
             engine_version=_number(data, "engine_version"),
             public_key=None if data.get("public_key") is None else str(data["public_key"]),
             moved_from=None if data.get("moved_from") is None else Custody(data["moved_from"]),
+            removing=None if data.get("removing") is None else Custody(data["removing"]),
         )
 
 

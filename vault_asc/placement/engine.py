@@ -32,7 +32,8 @@ class InEngine:
             return
         if key is not None:
             self._refuse_others(name, there, key)
-        self._free_or_own(role or name, name)
+        if self._free_or_own(role or name, name) is None:
+            self._require_right_to_make(role or name)
 
     def put(self, name: str, key: PrivateKey, identity: Identity, stored: StoredRecord | None) -> Place:
         """Write a version that no record points to yet, unless it is there, and compare what the engine then says.
@@ -40,6 +41,8 @@ class InEngine:
         The first version of a key is current in the engine at once, but without a role nobody reads tokens of it.
         """
         there = before = self.engine.find(name)
+        if stored is None or stored.record.role is None:
+            self._refuse_others(name, there, key)
         above = _counting_from(there, stored)
         if _found(there, key.spki_sha256, identity, above) is None:
             self._write(name, key, identity, above, first=there is None)
@@ -146,8 +149,6 @@ class InEngine:
                 f'role "{role}" of engine "{self.engine.mount}" gives tokens of key "{user}"; nothing was written',
                 hint="name another role with --role",
             )
-        if user is None:
-            self._require_right_to_make(wanted)
         return user
 
     def _require_right_to_make(self, role: str) -> None:
