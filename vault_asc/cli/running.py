@@ -66,8 +66,8 @@ def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> i
     traffic = Traffic(
         system_clock, clock.elapsed
     )  # what mints goes by the wall clock, whatever was done to it just now
-    with states.served():
-        replan = partial(_plan, connection, part, states, traffic, tell)
+    with states.served(), connection.logging_in() as connected:
+        replan = partial(_plan, connected, part, states, traffic, tell)
         plan = replan()
         service = Service(plan, Threads(0), clock, traffic, tell=tell, replan=replan, spawn=_beside)
         return _served(service, part, once=once)

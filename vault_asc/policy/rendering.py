@@ -14,6 +14,12 @@ from vault_asc.secret import safe_text
 DEFAULT_TRANSIT_MOUNT: Final = "asc-transit"
 DEFAULT_CUSTODIES: Final = (Custody.KV,)
 _ANY_KEY: Final = "+"
+_REVOKE: Final = """\
+# A service that ends gives its token back.
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+"""
 
 
 def render(
@@ -81,7 +87,7 @@ def agent(
     # Backwards, so that what ends every text stays at the end when it is left once.
     stanzas = {found["path"]: found[0] for text in reversed(texts) for found in reversed([*re.finditer(STANZA, text)])}
     head = f"# {AGENT.name}: {AGENT.summary} (minter and publisher of each).\n"
-    return "\n".join([head, *reversed(stanzas.values())])
+    return "\n".join([head, _REVOKE, *reversed(stanzas.values())])
 
 
 def checked(policy: Shipped, mount: str, prefix: str, given: Mapping[str, str | None]) -> dict[str, str]:
