@@ -84,7 +84,7 @@ class Vault:
             allow_redirects=False,
         )
 
-    def as_token(self, token: Secret) -> "Vault":
+    def as_token(self, token: Secret | LiveToken) -> "Vault":
         """The same server, as another token."""
         return Vault(self.address, token, session=self._session, namespace=self._namespace, advice=self.advice)
 

@@ -9,7 +9,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import requests
@@ -34,6 +34,8 @@ LAST_CALL: Final = 2.0
 """Seconds for revoking the tokens at the end."""
 
 _NEVER: Final = float("-inf")
+_PASSING: Final = (VaultUnavailableError, ServerFaultError)
+_SECRET: Final = frozenset({"secret_id", "jwt"})  # fields of a login that nobody else may see
 
 
 class _Held(NamedTuple):
@@ -170,7 +172,7 @@ class Login:
             raise _ending()
         body = self._files.body()
         since = self._elapsed()
-        with self._trying():
+        with self._trying(), _unechoed(body):
             granted = self._vault.granted(f"auth/{self._mount}/login", body)
         self.count += 1
         self._held = _Held(granted.token, Lease.begun(granted, since))
@@ -192,7 +194,7 @@ class Login:
         tries = 1 if self._failure is None else self._failure.tries + 1
         try:
             yield
-        except (VaultUnavailableError, ServerFaultError) as error:
+        except _PASSING as error:
             pause = self._uniform(0.0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** (tries - 1)))
             self._failure = _Failure(error, now := self._elapsed(), now + pause, tries)
             raise
@@ -216,6 +218,21 @@ class Login:
         told = watch()
         if told is not None:
             told.ended(EndedCall(http.endpoint(http.base_url(self._vault.address)), "POST", None, broken=True))
+
+
+@contextlib.contextmanager
+def _unechoed(body: Mapping[str, str]) -> Iterator[None]:
+    """Proxies exist that answer an error with what they were sent: then nothing of the answer is told."""
+    try:
+        yield
+    except VaultError as error:
+        told = f"{error.message} {error.__cause__}"
+        if not any(body[name] in told for name in _SECRET & body.keys()):
+            raise
+        kind = VaultUnavailableError if isinstance(error, _PASSING) else VaultError
+        raise kind(
+            "the answer to the login holds what was sent", hint="find out what answers at the address of Vault"
+        ) from None
 
 
 def _refusal(mount: str, error: VaultError) -> LoginError:
