@@ -44,7 +44,9 @@ REVEALING = {
     "nexla/errors.py",
     "proof.py",
     "store.py",
+    "vault/adapter.py",
     "vault/client.py",
+    "vault/identity_files.py",
 }
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
