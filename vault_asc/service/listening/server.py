@@ -174,6 +174,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 -- nothing of the request is repeated
         """Refuse in a word or two."""
+        self.request_version = self.protocol_version  # one that was not understood counts as 0.9, which has no headers
         allowed = {"Allow": "GET, HEAD"} if code == HTTPStatus.METHOD_NOT_ALLOWED else {}
         self._send(text(code, HTTPStatus(code).phrase.lower())._replace(headers=allowed))
 
