@@ -1,6 +1,7 @@
 """The service's own login on the real server: one token for all threads, renewed, replaced, given back."""
 
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -169,6 +170,21 @@ def test_near_its_maximum_ttl_a_token_is_replaced(stage: Stage, role: AppRole, r
     stage.clock.now += 6
     read()
     assert (stage.logins, stage.renewals()) == (2, 1)
+
+
+def test_in_real_time_a_short_maximum_ttl_is_never_noticed(vault: VaultUnderTest, role: AppRole, kv_mount: str) -> None:
+    role.configure(token_ttl="2s", token_max_ttl="3s")
+    role.root("POST", f"{kv_mount}/data/it", {"data": THERE})
+    with staged(vault, role.auth) as stage:
+        login = Login(stage.login._vault, role.auth)
+        connection = stage.vault.as_token(login)
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            assert connection.kv_read(kv_mount, "it").data == THERE
+            time.sleep(0.05)
+        assert 2 <= login.count == stage.logins <= 5
+        assert stage.renewals() >= 1
+        assert login._replaced_at < 0, "no call was made with a dead token"
 
 
 def test_a_renewal_that_vault_refuses_becomes_a_login(

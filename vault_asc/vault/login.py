@@ -275,5 +275,5 @@ class Logins:
     def end(self) -> None:
         """Revoke all tokens, as far as that can be done within two seconds."""
         with http.within(http.Deadline.after(LAST_CALL)):
-            for login in self._known.values():
+            for login in list(self._known.values()):
                 login.end()
