@@ -198,6 +198,18 @@ def test_a_renewal_that_vault_refuses_becomes_a_login(
     assert (stage.logins, stage.renewals()) == (2, 1)
 
 
+def test_a_renewal_past_the_maximum_ttl_which_vault_answers_with_500_becomes_a_login(
+    stage: Stage, role: AppRole, read: Callable[[], object]
+) -> None:
+    role.configure(token_ttl="60s")
+    read()
+    past = Answer(500, b'{"errors": ["1 error occurred: past the max TTL, cannot renew"]}')
+    stage.wire.fate = lambda _method, path: past if path.endswith("renew-self") else None
+    stage.clock.now += 41
+    assert read() == THERE
+    assert (stage.logins, stage.renewals()) == (2, 1)
+
+
 @pytest.mark.parametrize("fate", [SEALED, LOSE_REQUEST, LOSE_ANSWER, Answer(200, b"[]"), Answer(500, b"oops")])
 def test_while_the_token_is_good_nobody_suffers_from_what_keeps_it_from_being_renewed(
     stage: Stage, role: AppRole, read: Callable[[], object], fate: Answer | str
@@ -233,6 +245,16 @@ def test_a_sealed_vault_is_asked_ever_more_seldom(stage: Stage, read: Callable[[
     stage.wire.fate = lambda _method, _path: None
     stage.clock.now += 60
     assert read() == THERE
+
+
+@pytest.mark.parametrize("fate", [SEALED, LOSE_ANSWER, LOSE_REQUEST])
+def test_a_login_is_not_sent_again_on_its_own_though_the_call_that_needs_it_may_be(
+    stage: Stage, fate: Answer | str
+) -> None:
+    stage.wire.fate = lambda _method, _path: fate
+    with pytest.raises(VaultUnavailableError):
+        stage.vault.ask("POST", "sys/capabilities-self", "update", {"paths": ["x"]}, repeatable=True)
+    assert len(stage.wire.calls) == 1
 
 
 def test_who_waits_for_a_login_shares_its_failure_and_tells_whoever_watches(

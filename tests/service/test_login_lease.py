@@ -41,6 +41,8 @@ def test_a_renewal_that_the_maximum_ttl_has_cut_is_the_last_one() -> None:
     assert next_step(cut, 1700 + 300) is USE
     assert next_step(cut, 1700 + 340) is REPLACE
     assert next_step(cut, 1700 + 500) is LOG_IN
+    over = full.renewed(Granted(Secret("x"), 0, True), 1700.0)
+    assert next_step(over, 1700) is LOG_IN
     last = full.renewed(Granted(Secret("x"), 1200, False), 1700.0)
     assert next_step(last, 1700 + 900) is REPLACE
 

@@ -15,8 +15,8 @@ class Lease(NamedTuple):
 
     Attributes:
         since: when it was asked for, or for its renewal.
-        ttl: seconds from then on; 0 for ever.
-        full: seconds that it had after the login.
+        ttl: seconds from then on.
+        full: seconds that it had after the login; 0 for ever.
         renewable: whether Vault would renew it.
     """
 
@@ -50,7 +50,7 @@ class Step(Enum):
 def next_step(lease: Lease, now: float) -> Step:
     """What a token needs now."""
     age = now - lease.since
-    if not lease.ttl or age < lease.ttl * REFRESH_AT:
+    if not lease.full or age < lease.ttl * REFRESH_AT:
         return Step.USE
     if age >= lease.ttl:
         return Step.LOG_IN

@@ -155,11 +155,13 @@ class Login:
                 self._log_in(began)
 
     def _renewed(self, held: _Held, began: float) -> bool:
-        """Renew the token; False when Vault refuses to."""
+        """Renew the token; False when Vault does not."""
         try:
             with self._trying():
                 granted = self._vault.as_token(held.token).granted("auth/token/renew-self", {})
-        except LoginError:
+        except VaultUnavailableError:
+            raise
+        except VaultError:  # past the maximum TTL it is a 500
             self._failure = None
             return False
         self._held = held._replace(lease=held.lease.renewed(granted, began))
