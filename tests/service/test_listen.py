@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,18 @@ def test_a_socket_that_was_left_behind_is_replaced_and_nothing_else_is(tmp_path:
         pass
     with pytest.raises(ConfigError, match="no such file"), listening(socket_path(tmp_path / "missing")):
         pass
+
+
+def test_without_the_library_for_metrics_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("prometheus_client")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for part in ("metrics", "answers"):
+        monkeypatch.delitem(sys.modules, f"vault_asc.service.listening.{part}")
+        monkeypatch.delattr(f"vault_asc.service.listening.{part}")
+    with pytest.raises(ConfigError, match="prometheus_client is not installed") as caught, looked_at(Simulation(1)):
+        pass
+    assert caught.value.hint is not None
+    assert "vault-asc[service]" in caught.value.hint
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------

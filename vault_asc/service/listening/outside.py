@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from vault_asc.errors import ConfigError
 from vault_asc.listen import Listen
@@ -90,7 +90,8 @@ def _beating(heartbeat: Heartbeat) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(POLL):
-            heartbeat.beat()
+            with suppress(Exception):  # a bug in what is told must not end the signs of life of a service that is well
+                heartbeat.beat()
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     try:
