@@ -104,7 +104,8 @@ def sim() -> Simulation:
 
 
 @pytest.fixture
-def page(chromium: Tab, sim: Simulation) -> Iterator[Page]:
+def page(chromium: Tab, sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setattr(answers, "_SHARED", 0.0)  # what was changed is seen at once
     sim.give_life(1000)
     with looked_at(sim) as looked:
         for number in range(min(6, sim.count)):
@@ -124,10 +125,7 @@ def shown(tab: Tab, looked: Looked) -> Page:
 
 def again(page: Page) -> None:
     """Let the page ask once more, without waiting for its time."""
-    page.tab.js(
-        "(async () => { const nap = (ms) => new Promise((done) => setTimeout(done, ms));"
-        " await nap(1100); while (asking) await nap(20); await ask(); })()"
-    )
+    page.tab.js("(async () => { while (asking) await new Promise((done) => setTimeout(done, 20)); await ask(); })()")
 
 
 @in_a_browser
@@ -234,6 +232,9 @@ def test_a_service_that_does_not_answer_is_told_and_so_is_its_return(page: Page)
     assert "✖ The service does not answer." in page.text("#silent-words")
     assert "What you see is from" in page.text("#silent-since")
     assert page.text("#state-words") == "No answer"
+    grey = "[...document.querySelectorAll({!r})].map((e) => getComputedStyle(e.closest('.card, main')).filter)"
+    assert set(page.tab.js(grey.format(".card"))) == {"grayscale(1)"}
+    assert set(page.tab.js(grey.format(".banner"))) == {"none"}
     assert page.names() == ["target-0"], "what was known stays to be seen"
     with looked_at(Simulation(2), listen=Listen(host="127.0.0.1", port=listen.port)):
         page.tab.until("document.getElementById('silent').hidden")
