@@ -438,7 +438,7 @@ def test_agent_is_the_union_of_its_minters_readers_and_publishers(custodies: tup
     union: dict[str, set[str]] = {}
     for part in parts:
         union |= parsed(part)
-    assert parsed(text) == union
+    assert parsed(text) == union | {"auth/token/revoke-self": {"update"}}
     assert limits(text) == {path: limit for part in parts for path, limit in limits(part).items()}
     assert text.count("What every shipped policy has") == 1
     assert [rule.path for rule in policy.rules(text)][-3:] == list(policy.SELF_PATHS)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from vault_asc.auth import parse_auth
 from vault_asc.clock import parse_duration
 from vault_asc.errors import ConfigError
 from vault_asc.listen import Listen, parse_listen
@@ -167,7 +168,9 @@ def _vault(table: Table, environ: Mapping[str, str]) -> VaultSettings:
     address = table.take("address", str, DEFAULT_ADDRESS)
     namespace = table.take("namespace", str, None)
     ca_file = table.path("ca_file")
+    said = table.take("auth", dict, None)
     table.done()
+    auth = None if said is None else parse_auth(Table(said, "[vault.auth]"))
     named = next((name for name in ("VAULT_ADDR", "BAO_ADDR") if environ.get(name)), None)
     address = environ[named] if named else address
     namespace = environ.get("VAULT_NAMESPACE") or environ.get("BAO_NAMESPACE") or namespace
@@ -176,6 +179,7 @@ def _vault(table: Table, environ: Mapping[str, str]) -> VaultSettings:
         check_address(address, f"vault.address (from {named})" if named else "vault.address"),
         _namespace(namespace),
         Path(own_ca) if own_ca else ca_file,
+        auth,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from vault_asc.auth import AuthSettings
 from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.listen import Listen
 from vault_asc.names import Custody
@@ -16,11 +17,12 @@ DEFAULT_APPLE_API: Final = "https://api.appstoreconnect.apple.com"
 
 
 class VaultSettings(NamedTuple):
-    """Where Vault is. `namespace` and `ca_file` may be absent; a namespace of "" is the root, said outright."""
+    """Where Vault is, and how `run` logs in. A namespace of "" is the root, said outright; all may be absent."""
 
     address: str = DEFAULT_ADDRESS
     namespace: str | None = None
     ca_file: Path | None = None
+    auth: AuthSettings | None = None
 
 
 class StoreSettings(NamedTuple):

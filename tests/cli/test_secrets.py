@@ -45,8 +45,10 @@ REVEALING = {
     "nexla/errors.py",
     "proof.py",
     "store.py",
+    "vault/adapter.py",
     "vault/client.py",
     "vault/engine.py",
+    "vault/identity_files.py",
 }
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 

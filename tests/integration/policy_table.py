@@ -88,7 +88,7 @@ read metadata of service key             .       .         .       .        .   
 look up own token                        .       Y         Y       Y        Y        Y      Y     Y      Y         Y
 renew own token                          .       Y         Y       Y        Y        Y      Y     Y      Y         Y
 ask own capabilities                     .       Y         Y       Y        Y        Y      Y     Y      Y         Y
-revoke own token                         .       .         .       .        .        .      .     .      .         .
+revoke own token                         .       .         .       .        .        .      Y     .      .         .
 list policies                            .       .         .       .        .        Y      .     .      .         .
 read policy                              .       .         .       .        .        Y      .     .      .         .
 write policy                             .       .         .       .        .        .      .     .      .         .

@@ -198,6 +198,8 @@ class Scene:
         status = self.send(self.tokens[custody, role], operation)
         if operation.changes and status in operation.allowed:
             self.put_back(operation)
+        if operation.path.endswith("/revoke-self") and status in operation.allowed:
+            self.tokens[custody, role] = self.token(self.texts(custody)[role])
         return status
 
     def put_back(self, operation: Operation) -> None:

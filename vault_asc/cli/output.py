@@ -70,10 +70,15 @@ def product(text: str) -> None:
 
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Columns aligned by blanks, the first row being the header."""
+    for line in aligned(rows):
+        click.echo(line)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     shown = [[on_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
-    for row in shown:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:

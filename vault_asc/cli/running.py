@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vault_asc.cli.outside import listen_option, seen_from_outside
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.errors import VaultAscError
 
@@ -42,8 +43,9 @@ _ASKING = 5.0  # seconds for all questions for limits together: a dead account m
     show_default=True,
     help="How events are written to standard error, one on each line.",
 )
+@listen_option
 @vault_options
-def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> int:
+def run(*, once: bool, shard: str, log_format: str, listen: str | None, connection: Connection) -> int:
     """Keep all targets fresh, for ever.
 
     \b
@@ -66,10 +68,15 @@ def run(*, once: bool, shard: str, log_format: str, connection: Connection) -> i
     traffic = Traffic(
         system_clock, clock.elapsed
     )  # what mints goes by the wall clock, whatever was done to it just now
-    with states.served():
-        replan = partial(_plan, connection, part, states, traffic, tell)
+    with (
+        states.served(),
+        connection.logging_in() as connected,
+        seen_from_outside(listen, connection.config(), tell, once=once) as seen,
+    ):
+        replan = partial(_plan, connected, part, states, traffic, tell)
         plan = replan()
-        service = Service(plan, Threads(0), clock, traffic, tell=tell, replan=replan, spawn=_beside)
+        service = Service(plan, Threads(0), clock, traffic, tell=seen.tell, replan=seen.reloads(replan), spawn=_beside)
+        seen.watch(service)
         return _served(service, part, once=once)
 
 

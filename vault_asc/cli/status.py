@@ -2,17 +2,19 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from vault_asc.cli.output import table
+from vault_asc.cli.output import aligned
 from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError, SomeTargetsFailedError, TargetError
 
 if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.rotation import TargetState
+    from vault_asc.state import StateDir
 
 _IN_A_ROW: Final = 3  # attempts that failed before anything was written, and then somebody should be told
 
@@ -24,11 +26,15 @@ _IN_A_ROW: Final = 3  # attempts that failed before anything was written, and th
     is_flag=True,
     help="Exit with 8 (all) or 10 (some) when a token has little life left, Apple refuses it, or attempts keep failing.",
 )
+@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
 @config_option
-def status(*, as_json: bool, check: bool, connection: Connection) -> int:
+def status(*, as_json: bool, check: bool, watch: bool, connection: Connection) -> int:
     """Show how fresh each target is.
 
     Age of its token, time left, how the last attempt ended, when the next one is. Asks no server.
+
+    With --watch a terminal shows what has least time left first, as much as fits; anything else gets a line for each
+    target whenever it changes, or with --json a document a second on one line.
     """
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
@@ -41,21 +47,45 @@ def status(*, as_json: bool, check: bool, connection: Connection) -> int:
             f"there are no targets {'to push ' if config.rendered else ''}in {where}, so nothing can be checked",
             hint="name the right file with --config, or add a [[targets]] table, see vault-asc init",
         )
+    if check and watch:
+        raise ConfigError("--check and --watch do not go together", hint="leave out one: --check answers once")
     states = StateDir(state_dir(config, os.environ))
-    now = system_clock()
+    if watch:
+        from vault_asc.cli.watching import watch_status
+
+        watch_status(lambda now: snapshot(config, states, now), as_json=as_json)
+    shown = snapshot(config, states, system_clock())
+    click.echo(json.dumps(shown.document(), indent=2) if as_json else "\n".join(shown.lines()))
+    alarms = sum(1 for row in shown.rows if row["alarm"])
+    if not check or not alarms:
+        return 0
+    return TargetError.exit_code if alarms == len(shown.rows) else SomeTargetsFailedError.exit_code
+
+
+class Snapshot(NamedTuple):
+    """What the state files tell at a moment, in Unix seconds: each target, the Agent, and how many it renders itself."""
+
+    now: float
+    rows: list[dict[str, Any]]
+    agent: dict[str, Any]
+    rendered: int
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"targets": self.rows, "agent": self.agent}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return _lines(self.rows, self.agent, self.now, rendered=self.rendered)
+
+
+def snapshot(config: "Config", states: "StateDir", now: float) -> Snapshot:
+    """Look at all state files."""
     rows = [
         _describe(target, states.load(target.name), now) | {"attempt_began": states.unended(target.name) or None}
         for target in config.targets
     ]
-    agent = _agent(config, states.last_tick(), now)
-    if as_json:
-        click.echo(json.dumps({"targets": rows, "agent": agent}, indent=2))
-    else:
-        _print(rows, agent, now, rendered=len(config.rendered))
-    alarms = sum(1 for row in rows if row["alarm"])
-    if not check or not alarms:
-        return 0
-    return TargetError.exit_code if alarms == len(rows) else SomeTargetsFailedError.exit_code
+    return Snapshot(now, rows, _agent(config, states.last_tick(), now), len(config.rendered))
 
 
 def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, Any]:
@@ -96,34 +126,43 @@ def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:
     return {"last_tick": last_tick, "stopped": now - last_tick > 3 * config.agent.tick + 60}
 
 
-def _print(rows: list[dict[str, Any]], agent: dict[str, Any], now: float, *, rendered: int) -> None:
+def _lines(rows: list[dict[str, Any]], agent: dict[str, Any], now: float, *, rendered: int) -> list[str]:
+    header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
+    table = aligned([header, *(_cells(row, now) for row in rows)]) if rows else []
+    shown = [
+        *(table or ["no targets are configured"] * (not rendered)),
+        *(line for row in rows for line in _remarks(row, now)),
+    ]
+    if rendered:
+        shown.append(f"rendered by the Agent: {rendered} target{'s' * (rendered > 1)}")
+    # With nothing to push the Agent does not tick.
+    return shown if rendered and not rows and agent["last_tick"] is None else [*shown, _agent_line(agent, now)]
+
+
+def _remarks(row: dict[str, Any], now: float) -> Iterator[str]:
     from vault_asc.clock import format_duration
 
-    header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
-    if rows:
-        table([header, *(_cells(row, now) for row in rows)])
-    elif not rendered:
-        click.echo("no targets are configured")
-    for row in rows:
-        if row["detail"]:
-            click.echo(f"  {row['target']}: {row['detail']}")
-        if row["attempt_began"] is not None:
-            click.echo(
-                f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
-                " ended: it runs, or it was killed, and the next tick repeats it"
-            )
-    if rendered:
-        click.echo(f"rendered by the Agent: {rendered} target{'s' * (rendered > 1)}")
-    if agent["last_tick"] is None:
-        if rows or not rendered:  # with nothing to push it does not tick
-            click.echo("the Agent has never ticked here")
-    elif agent["stopped"]:
-        click.echo(
-            f"the Agent has stopped ticking: last tick {format_duration(now - agent['last_tick'])} ago; it is dead, or"
-            " has no Vault to ask (sealed, unreachable, login refused): its log tells"
+    if row["detail"]:
+        yield f"  {row['target']}: {row['detail']}"
+    if row["attempt_began"] is not None:
+        yield (
+            f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
+            " ended: it runs, or it was killed, and the next tick repeats it"
         )
-    else:
-        click.echo(f"the Agent ticked {format_duration(now - agent['last_tick'])} ago")
+
+
+def _agent_line(agent: dict[str, Any], now: float) -> str:
+    from vault_asc.clock import format_duration
+
+    if agent["last_tick"] is None:
+        return "the Agent has never ticked here"
+    ago = format_duration(now - agent["last_tick"])
+    if not agent["stopped"]:
+        return f"the Agent ticked {ago} ago"
+    return (
+        f"the Agent has stopped ticking: last tick {ago} ago; it is dead, or has no Vault to ask (sealed, unreachable,"
+        " login refused): its log tells"
+    )
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:

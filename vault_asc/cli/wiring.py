@@ -3,8 +3,9 @@
 Module level stays light; what needs hvac or requests is imported when it is built.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,7 +14,9 @@ import click
 from vault_asc.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vault_asc.config import Config, Target
+    import requests
+
+    from vault_asc.config import Config, Target, VaultSettings
     from vault_asc.lifecycle import Lifecycle
     from vault_asc.names import Custody
     from vault_asc.nexla.client import NexlaClient
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from vault_asc.secret import Secret
     from vault_asc.store import Store
     from vault_asc.tokens import Token
-    from vault_asc.vault import Vault
+    from vault_asc.vault import Login, Logins, Vault
 
 _TOKEN_MAX: Final = 16 * 1024  # bytes; a token of Vault has some hundred at most
 
@@ -32,6 +35,19 @@ class Connection(NamedTuple):
     config_file: Path | None
     address: str | None = None
     token_file: Path | None = None
+    logins: "Logins | None" = None
+    """Set for a process that runs for ever: then `[vault.auth]` says how to log in, unless a token file is named."""
+
+    @contextlib.contextmanager
+    def logging_in(self) -> "Iterator[Connection]":
+        """The same with logins of its own; their tokens are revoked at the end."""
+        from vault_asc.vault import Logins
+
+        logins = Logins()
+        try:
+            yield self._replace(logins=logins)
+        finally:
+            logins.end()
 
     def config(self) -> "Config":
         """The configuration, with `--address` in it."""
@@ -46,29 +62,36 @@ class Connection(NamedTuple):
     def vault(
         self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()
     ) -> "Vault":
-        """A connection to Vault as the token of `--token-file`, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.
+        """A connection to Vault as the token of `--token-file`, of a login, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.
 
         `policies` are the shipped policies that the command needs, for the hint of a denied call; `key` is for those of
         one key, `custodies` are those that the command works in.
         """
         from vault_asc import http
-        from vault_asc.names import is_unix
         from vault_asc.vault import Vault
-
-        address = config.vault.address
 
         def advice(path: str, capability: str) -> str | None:
             from vault_asc.cli.advice import Need, advise  # only a denied call needs it
 
             return advise(config, Need(policies, key, custodies), path, capability)
 
+        session = http.session(ca_file=config.vault.ca_file)
         return Vault(
-            address,
-            None if is_unix(address) else read_token(self.token_file, os.environ),
-            session=http.session(ca_file=config.vault.ca_file),
+            config.vault.address,
+            self._token(config.vault, session),
+            session=session,
             namespace=config.vault.namespace,
             advice=advice,
         )
+
+    def _token(self, settings: "VaultSettings", session: "requests.Session") -> "Secret | Login | None":
+        from vault_asc.names import is_unix
+
+        if is_unix(settings.address):
+            return None
+        if self.logins is None or settings.auth is None or self.token_file is not None:
+            return read_token(self.token_file, os.environ)
+        return self.logins.of(settings, settings.auth, session)
 
     def store(
         self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()

@@ -7,7 +7,7 @@
 - Every error is a `CallError`, one safe line.
 """
 
-from vault_asc.http.call import SAFE_METHODS, Limits, repeatable
+from vault_asc.http.call import SAFE_METHODS, Limits, is_repeatable, repeatable
 from vault_asc.http.deadline import Deadline, within
 from vault_asc.http.errors import (
     AnswerTooLargeError,
@@ -44,6 +44,7 @@ __all__ = [
     "base_url",
     "endpoint",
     "explain",
+    "is_repeatable",
     "quiet_loggers",
     "repeatable",
     "session",

@@ -80,6 +80,11 @@ current_call: ContextVar[Call] = ContextVar("vault_asc_http_call")
 _repeatable: ContextVar[frozenset[str]] = ContextVar("vault_asc_http_repeatable", default=frozenset())
 
 
+def is_repeatable(method: str) -> bool:
+    """Whether a call with this method may be sent again here: it reads, or stands in a block of `repeatable`."""
+    return method.upper() in SAFE_METHODS | _repeatable.get()
+
+
 @contextmanager
 def repeatable(*methods: str) -> Iterator[None]:
     """Let the calls in a block be sent again with these methods too: for those that change nothing on the server."""

@@ -16,6 +16,12 @@ DEFAULT_ENGINE_MOUNT: Final = "asc"
 DEFAULT_CUSTODIES: Final = (Custody.KV,)
 _ANY: Final = "+"
 _NAMES: Final = {"key", "role"}
+_REVOKE: Final = """\
+# A service that ends gives its token back.
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+"""
 
 
 def render(  # noqa: PLR0913  # each stands for a placeholder, and all but the first are named
@@ -120,7 +126,7 @@ def agent(
     # Backwards, so that what ends every text stays at the end when it is left once.
     stanzas = {found["path"]: found[0] for text in reversed(texts) for found in reversed([*re.finditer(STANZA, text)])}
     head = f"# {AGENT.name}: {AGENT.summary} (minter, token-reader and publisher of each).\n"
-    return "\n".join([head, *reversed(stanzas.values())])
+    return "\n".join([head, _REVOKE, *reversed(stanzas.values())])
 
 
 def checked(policy: Shipped, mount: str, prefix: str, given: Mapping[str, str | None]) -> dict[str, str]:

@@ -6,6 +6,8 @@
     engine   keys, roles and tokens of the asc secrets engine
     wrapping what a wrapping token stands for, and taking it out
     auditing hashes as an audit device writes them, names of entities
+    login    a login of our own, for a process that runs for ever
+    lease    what a token needs when; adapter, identity_files: its calls, what it logs in with
     errors   every error becomes one of ours that names path, capability and shipped policy
 
 Not here: what the secrets mean (`store`), which policies exist (`policy`), how HTTP behaves (`http`).
@@ -18,12 +20,14 @@ from vault_asc.vault.errors import (
     Advice,
     CheckAndSetError,
     InvalidTokenError,
+    LoginError,
     LostAnswerError,
     MissingVersionError,
     NothingThereError,
     RefusedError,
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
+from vault_asc.vault.login import Login, Logins
 from vault_asc.vault.transit import Transit, TransitKey
 from vault_asc.vault.wrapping import WRAP, WrappedResponse, Wrapping, WrappingTokenError
 
@@ -41,6 +45,9 @@ __all__ = [
     "KvMetadata",
     "KvSecret",
     "KvVersion",
+    "Login",
+    "LoginError",
+    "Logins",
     "LostAnswerError",
     "MissingVersionError",
     "NothingThereError",

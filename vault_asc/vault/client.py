@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import hvac
 import requests
 from hvac import exceptions as hvac_errors
+from hvac.adapters import JSONAdapter
 
 from vault_asc import http
 from vault_asc.errors import (
@@ -16,6 +17,7 @@ from vault_asc.errors import (
 )
 from vault_asc.names import ENGINE_TYPE
 from vault_asc.secret import Secret, safe_text
+from vault_asc.vault.adapter import LiveToken, LiveTokenAdapter
 from vault_asc.vault.errors import Advice, InvalidTokenError, MissingVersionError, Translated, foreign_answer
 from vault_asc.vault.kv import NO_METADATA, KvMetadata, KvSecret, KvVersion
 
@@ -46,12 +48,26 @@ _TRANSIT: Final = _Engine("Transit", "transit", "store.transit_mount", "asc-tran
 _ENGINE: Final = _Engine("the asc engine", ENGINE_TYPE, "store.engine_mount", "asc")
 
 
+class Granted(NamedTuple):
+    """A Vault token as Vault gives or renews it.
+
+    Attributes:
+        token: the token.
+        ttl: seconds that it lives from now on; 0 for ever.
+        renewable: whether it can be renewed.
+    """
+
+    token: Secret
+    ttl: int
+    renewable: bool
+
+
 class Vault:
     """One connection to Vault or OpenBao, as one token (or as the Agent, through its unix socket).
 
     Args:
         address: checked address (`vault_asc.names.check_address`).
-        token: Vault token; None through the Agent's socket, which adds its own.
+        token: Vault token, or what keeps one alive; None through the Agent's socket, which adds its own.
         namespace: Vault namespace, None for none.
         session: a session of `vault_asc.http`.
         advice: names the shipped policy for the hint of a denied call.
@@ -60,7 +76,7 @@ class Vault:
     def __init__(
         self,
         address: str,
-        token: Secret | None,
+        token: Secret | LiveToken | None,
         *,
         session: requests.Session,
         namespace: str | None = None,
@@ -70,18 +86,20 @@ class Vault:
         self._session = session
         self._namespace = namespace
         self.advice = advice or (lambda _path, _capability: None)
-        self._translated = Translated(address, self.advice)
+        live = token if token is not None and not isinstance(token, Secret) else None
+        self._translated = Translated(address, self.advice, *([live.hint] if live else []))
         # An empty token, never None: for None hvac would look into the environment and ~/.vault-token.
         self._client: Any = hvac.Client(
             url=http.base_url(address),
-            token=token.reveal() if token is not None else "",
+            adapter=LiveTokenAdapter.of(live) if live else JSONAdapter,
+            token=token.reveal() if isinstance(token, Secret) else "",
             namespace=namespace,
             session=session,
             verify=True,
             allow_redirects=False,
         )
 
-    def as_token(self, token: Secret) -> "Vault":
+    def as_token(self, token: Secret | LiveToken) -> "Vault":
         """The same server, as another token."""
         return Vault(self.address, token, session=self._session, namespace=self._namespace, advice=self.advice)
 
@@ -113,6 +131,12 @@ class Vault:
             if not isinstance(answer, dict) and answer.status_code == _NO_CONTENT:
                 return {}
             return self._json(answer, where)
+
+    def granted(self, where: str, body: Mapping[str, Any]) -> Granted:
+        """A call that is answered with a token: a login, or a renewal. It is never sent twice on its own."""
+        with self._translated(where, "update"), http.repeatable():
+            auth = self._client.adapter.post(f"/v1/{where}", json=dict(body))["auth"]
+            return Granted(Secret(str(auth["client_token"])), int(auth["lease_duration"]), bool(auth["renewable"]))
 
     # -- KV v2 ---------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ Advice = Callable[[str, str], str | None]
 
 _REASON_MAX: Final = 600  # characters; a message of ours with its hint
 _TRY_AGAIN: Final = "try again; the server's log says more"
+_OWN_LOGIN: Final = "log in again (vault login), or name another token with --token-file"
 _UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
 
 
@@ -32,6 +33,14 @@ class LostAnswerError(VaultUnavailableError):
 
 class InvalidTokenError(PermissionDeniedError):
     """The Vault token itself is not valid (any more), so nothing is said about what it may do."""
+
+
+class LoginError(PermissionDeniedError):
+    """Vault refused a login; what it was made with, or the role, is wrong."""
+
+
+class ServerFaultError(VaultError):
+    """Vault failed, by its own account: the same call may succeed later."""
 
 
 class CheckAndSetError(ConflictError):
@@ -82,11 +91,13 @@ class Translated:
     Args:
         address: of the server, for messages.
         advice: names the shipped policy for the hint of a denied call.
+        token_hint: what to do about a token that is not valid.
     """
 
-    def __init__(self, address: str, advice: Advice) -> None:
+    def __init__(self, address: str, advice: Advice, token_hint: str = _OWN_LOGIN) -> None:
         self._address = address
         self._advice = advice
+        self._token_hint = token_hint
 
     @contextmanager
     def __call__(self, path: str, capability: str, *, writing: bool = False) -> Iterator[None]:
@@ -114,7 +125,7 @@ class Translated:
             return self._unavailable(exc)
         if isinstance(exc, hvac_errors.InvalidRequest):
             return _bad_request(path, exc)
-        return VaultError(f'Vault failed at "{path}": {_text(exc)}', hint=_TRY_AGAIN)
+        return ServerFaultError(f'Vault failed at "{path}": {_text(exc)}', hint=_TRY_AGAIN)
 
     @staticmethod
     def _lost(path: str, why: str) -> LostAnswerError:
@@ -124,12 +135,9 @@ class Translated:
         )
 
     def _denied(self, path: str, capability: str, exc: Any) -> PermissionDeniedError:
-        # OpenBao and older Vault answer an invalid token with exactly this, newer Vault names it; a policy's denial
-        # has more around it.
-        if _text(exc) == "permission denied" or "invalid token" in _text(exc):
+        if is_about_the_token(exc):
             return InvalidTokenError(
-                f'permission denied on "{path}": the Vault token is invalid, expired or revoked',
-                hint="log in again (vault login), or name another token with --token-file",
+                f'permission denied on "{path}": the Vault token is invalid, expired or revoked', hint=self._token_hint
             )
         return PermissionDeniedError(
             f'permission denied: the token lacks "{capability}" on "{path}"',
@@ -157,6 +165,15 @@ def _bad_request(path: str, exc: Any) -> VaultAscError:
         return CheckAndSetError(f'"{path}" was changed by somebody else in the meantime')
     told = f'Vault refused the request to "{path}": {_text(exc)}'
     return RefusedError(told, hint=_TRY_AGAIN, reason=_reason(exc))
+
+
+def is_about_the_token(exc: hvac_errors.Forbidden) -> bool:
+    """Whether a 403 is about the token itself, not about what it may do.
+
+    OpenBao and older Vault answer an invalid token with exactly these words, newer Vault names it; a policy's denial
+    has more around them.
+    """
+    return _text(exc) == "permission denied" or "invalid token" in _text(exc)
 
 
 def foreign_answer(where: str) -> VaultError:

@@ -1,0 +1,31 @@
+"""What belongs to `vault-asc run` being seen from outside: its option, and what the option and systemd ask for."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from vault_asc.service.events import Tell
+    from vault_asc.service.listening.outside import Outside
+    from vault_asc.settings import Config
+
+listen_option = click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Serve health, metrics and a status page on 127.0.0.1:PORT or unix:///PATH, in place of run.listen.",
+)
+
+
+def seen_from_outside(
+    listen: str | None, config: "Config", tell: "Tell", *, once: bool
+) -> "AbstractContextManager[Outside]":
+    """Listener and systemd for the time of a block; a single pass has no listener. `ConfigError`."""
+    from vault_asc.listen import parse_listen
+    from vault_asc.service.listening.notify import Notifier
+    from vault_asc.service.listening.outside import outside
+
+    where = config.run.listen if listen is None else parse_listen(listen, "--listen")
+    return outside(None if once else where, Notifier.of(os.environ), tell)
