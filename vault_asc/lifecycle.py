@@ -357,6 +357,10 @@ class Lifecycle:
         """
         if record.custody is Custody.ENGINE and record.version > stored.record.version:
             self.placement.engine.go_ahead(stored, record.version)
+        in_engine = record.custody is Custody.ENGINE and record.role is not None
+        if in_engine and self.placement.of_record(stored, stored.record) is None:
+            with suppress(PermissionDeniedError):  # the key was lost, and its role with it; whoever mints is told
+                self.placement.engine.give_role(stored.name, str(record.role))
         change: Change | None = None
         try:
             with self._engine_following(stored.name, record):
