@@ -141,7 +141,9 @@ def test_a_promotion_makes_the_staged_key_current_and_keeps_the_one_before_it() 
     answer = mounted.write("keys/prod/promote")
     assert answer["changed"] is True
     assert versions(answer) == (2, 1, None)
-    assert {k: v for k, v in answer.items() if k not in {"enabled", "previous", "staged", "changed"}} == before["staged"]
+    assert {k: v for k, v in answer.items() if k not in {"enabled", "previous", "staged", "changed"}} == before[
+        "staged"
+    ]
     token = mounted.read("token/sales")
     assert (token["key_id"], token["key_version"]) == (SECOND, 2)
     verified(token, before["staged"]["public_key"])

@@ -30,9 +30,10 @@ from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError, TokenRequestError, VaultError
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.moving import Moving
 from vault_asc.names import Custody
+from vault_asc.pointing import Change
 from vault_asc.record import Note, Record, State
 from vault_asc.store import Layout, Store
 from vault_asc.tokens import Token

@@ -28,8 +28,9 @@ from tests.vaults import VaultUnderTest
 from vault_asc.errors import ConflictError, NotFoundError, TokenRequestError, VaultError
 from vault_asc.key.identity import Identity, identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
+from vault_asc.pointing import Change
 from vault_asc.record import State
 from vault_asc.store import Layout
 from vault_asc.tokens import TokenRequest

@@ -33,8 +33,9 @@ from vault_asc.errors import (
 )
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
+from vault_asc.pointing import Change
 from vault_asc.record import VERSION_NAMES, State
 from vault_asc.store import Layout
 

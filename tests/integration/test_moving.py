@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -34,11 +35,14 @@ from vault_asc.errors import (
     VaultError,
 )
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.moving import Moving
 from vault_asc.names import Custody
 from vault_asc.record import Record, State, StoredRecord
 from vault_asc.store import Store
+
+if TYPE_CHECKING:
+    from vault_asc.pointing import Change
 
 KEY = f"{PREFIX}.{NAME}"
 
