@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -17,12 +17,14 @@ from joserfc.jwk import ECKey
 from tests import keys
 from tests.vaults import VaultUnderTest
 from vault_asc import http as policy_http
+from vault_asc import policy
 from vault_asc.clock import Clock, system_clock
 from vault_asc.custody import KeyTokenSource, Minted, role_token
 from vault_asc.key.identity import Identity, identity
 from vault_asc.key.private_key import PrivateKey, parse_private_key
 from vault_asc.lab.server import TRANSIT_MOUNT
 from vault_asc.lifecycle import Lifecycle
+from vault_asc.names import Custody
 from vault_asc.secret import Secret
 from vault_asc.store import Layout, Store
 from vault_asc.tokens import Token, TokenRequest
@@ -91,6 +93,22 @@ def lifecycle_at(
 ) -> Iterator[Lifecycle]:
     with connected(server, token, address=address, advice=advice) as vault:
         yield Lifecycle(Store(vault, layout), clock)
+
+
+@contextmanager
+def shipped_on(
+    server: VaultUnderTest, layout: Layout, token_with: Callable[..., Secret]
+) -> Iterator[Callable[..., Lifecycle]]:
+    """`shipped(*names, key=None, role=None)`: the commands as somebody who has these shipped policies and no other."""
+    mounts = {"transit_mount": layout.transit_mount, "engine_mount": layout.engine_mount}
+    store = {"mount": layout.mount, "prefix": layout.prefix, **mounts}
+    with ExitStack() as opened:
+
+        def shipped(*names: str, key: str | None = None, role: str | None = None) -> Lifecycle:
+            texts = [policy.render(name, **store, key=key, role=role, custodies=tuple(Custody)) for name in names]
+            return opened.enter_context(lifecycle_at(server, layout, token_with(*texts)))
+
+        yield shipped
 
 
 def layout_of(request: pytest.FixtureRequest) -> Layout:

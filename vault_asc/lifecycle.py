@@ -5,7 +5,6 @@ still current, and the repeated command completes. No command here reads a priva
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from vault_asc.clock import Clock, iso
@@ -16,7 +15,6 @@ from vault_asc.errors import (
     PermissionDeniedError,
     PrivateKeyError,
     TokenRequestError,
-    VaultAscError,
     VaultError,
     VaultUnavailableError,
 )
@@ -25,7 +23,9 @@ from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
 from vault_asc.placement import Place, Placement, overtaken
+from vault_asc.pointing import Change, Pointing
 from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
+from vault_asc.refusals import is_of, refuse_current, refuse_other
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import MissingVersionError
@@ -33,23 +33,6 @@ from vault_asc.vault import MissingVersionError
 
 def _unheard(_note: Note) -> None:
     """For callers who do not tell anybody."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a command did.
-
-    Attributes:
-        stored: the record now.
-        changed: whether anything had to be written.
-        before: the record that it replaced.
-        reopened: whether versions that were retired can sign again.
-    """
-
-    stored: StoredRecord
-    changed: bool
-    before: StoredRecord | None = None
-    reopened: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +46,11 @@ class Lifecycle:
     def placement(self) -> Placement:
         """Where versions of keys are put."""
         return Placement(self.store)
+
+    @property
+    def pointing(self) -> Pointing:
+        """How records are changed."""
+        return Pointing(self.store)
 
     def import_key(
         self,
@@ -89,8 +77,8 @@ class Lifecycle:
         facts = self.store.record_metadata(name)
         present = self.store.find(name)
         if present is not None:
-            _refuse_other(present, key, identity, custody, escrow=escrow, role=role)
-            return self._unchanged(present)
+            refuse_other(present, key, identity, custody, escrow=escrow, role=role)
+            return self.pointing.unchanged(present)
         self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
         cas = self.placement.check(name, custody=custody, escrow=escrow, key=key, role=role)
         who = self.store.vault.whoami()
@@ -105,7 +93,7 @@ class Lifecycle:
             changed_by=who,
             **place._asdict(),
         )
-        with self._engine_following(name, record):
+        with self.pointing.engine_following(name, record):
             self.store.write_record(name, record, cas=facts.current_version)
         return Change(self.store.read(name), changed=True)
 
@@ -116,7 +104,7 @@ class Lifecycle:
         version that was waiting and now is not.
         """
         stored = self.store.read(name)
-        _refuse_current(stored, key, key_id)
+        refuse_current(stored, key, key_id)
         return self._stage(stored, key, key_id, superseded)
 
     def plan(self, name: str, key: PrivateKey, key_id: str) -> StoredRecord | None:
@@ -127,8 +115,8 @@ class Lifecycle:
         stored = self.store.read(name)
         if (stored.record.spki_sha256, stored.record.identity.key_id) == (key.spki_sha256, key_id):
             return None
-        _refuse_current(stored, key, key_id)
-        if not _is_of(self.placement.staged(stored, self.store.note(name)[0]), key, key_id):
+        refuse_current(stored, key, key_id)
+        if not is_of(self.placement.staged(stored, self.store.note(name)[0]), key, key_id):
             self._check_stage(stored, key)
         return stored
 
@@ -140,7 +128,7 @@ class Lifecycle:
         name, record = stored.name, stored.record
         note, note_version = self.store.note(name)
         waiting = self.placement.staged(stored, note)
-        if waiting and _is_of(waiting, key, key_id):
+        if waiting and is_of(waiting, key, key_id):
             return waiting
         cas = self._check_stage(stored, key)
         who = self.store.vault.whoami()
@@ -171,7 +159,7 @@ class Lifecycle:
         note = self.placement.staged(stored, self.store.note(name)[0])
         expected = None if fingerprint is None else parse_fingerprint(fingerprint)
         if expected is not None and stored.record.spki_sha256 == expected:
-            return self._unchanged(stored)  # repeated after an interruption
+            return self.pointing.unchanged(stored)  # repeated after an interruption
         if note is None:
             raise NotFoundError(
                 f'nothing is staged for key "{name}", the current key stays',
@@ -197,7 +185,7 @@ class Lifecycle:
                 f'the staged version of "{stored.name}" is not where its note says, the current key stays',
                 hint=f"stage it again: vault-asc key stage {stored.name} FILE",
             )
-        return self._point(
+        return self.pointing.point(
             stored,
             stored.record._replace(
                 identity=stored.record.identity._replace(key_id=note.key_id),
@@ -217,8 +205,8 @@ class Lifecycle:
         """
         stored = self.store.read(name)
         if stored.record.spki_sha256 == key.spki_sha256 and stored.record.identity.key_id == key_id:
-            return self._unchanged(stored)
-        _refuse_current(stored, key, key_id)
+            return self.pointing.unchanged(stored)
+        refuse_current(stored, key, key_id)
         note = self._stage(stored, key, key_id, superseded)
         try:
             return self._promote(stored, note)
@@ -236,7 +224,7 @@ class Lifecycle:
         stored = self.store.read(name)
         current = stored.record
         if to == current.version:
-            return self._unchanged(stored)
+            return self.pointing.unchanged(stored)
         own = _kept_in(current.custody, self.store.history(name))
         older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
@@ -260,7 +248,7 @@ class Lifecycle:
         )
         retired_below = self.placement.transit.let_sign(place)
         try:
-            change = self._point(stored, wanted)
+            change = self.pointing.point(stored, wanted)
         except ConflictError:
             if retired_below and current.transit_key is not None:
                 self.store.transit.retire_below(current.transit_key, retired_below)
@@ -299,11 +287,11 @@ class Lifecycle:
         """Disable or enable minting; in the engine for all its roles, whoever reads their tokens."""
         stored = self.store.read(name)
         if stored.record.state is state:
-            return self._unchanged(stored)
+            return self.pointing.unchanged(stored)
         if stored.record.role is not None:
             self.placement.engine.follow(name, None, state)
         wanted = stored.record._replace(state=state)
-        with self._engine_following(name, wanted):
+        with self.pointing.engine_following(name, wanted):
             return self.replace(stored, wanted)
 
     def destroy(self, name: str, *, leftover: bool = False) -> bool:
@@ -347,62 +335,11 @@ class Lifecycle:
     def _left_in_engine(self, name: str) -> str | None:
         return name if self.store.engine.find(name) else None
 
-    # -- writing and looking back --------------------------------------------------------------------------------
-
-    def _point(self, stored: StoredRecord, record: Record) -> Change:
-        """Let the record name another version, and the engine follow it, for those who read tokens without a record.
-
-        Both at any moment name versions that sign: the engine gives older versions than its current one to whoever
-        asks for them, so it goes ahead first and back last.
-        """
-        if record.custody is Custody.ENGINE and record.version > stored.record.version:
-            self.placement.engine.go_ahead(stored, record.version)
-        change: Change | None = None
-        try:
-            with self._engine_following(stored.name, record):
-                change = self.replace(stored, record)
-        except VaultError as error:
-            if change is None or self.placement.of_record(change.stored, record) is not None:
-                raise
-            raise self._taken_back(change) from error
-        return change
-
-    def _taken_back(self, change: Change) -> ConflictError:
-        """For a version that somebody else dropped from the engine between the look at it and the record."""
-        name, before = change.stored.name, change.before
-        with suppress(VaultAscError):  # whoever has written the record since then has looked
-            if before is not None:
-                self.replace(change.stored, before.record)
-                self.placement.engine.let_follow(name)
-        return ConflictError(
-            f'{change.stored.record.version_name} of "{name}" was dropped by somebody else at that moment, so the change'
-            " was taken back",
-            hint=f"look first, then repeat: vault-asc key show {name}",
-        )
-
-    @contextmanager
-    def _engine_following(self, name: str, record: Record) -> Iterator[None]:
-        """Write this record; then the engine is to say what the record says, and be it that of somebody faster."""
-        try:
-            yield
-        except VaultAscError:
-            if record.role is not None:
-                with suppress(VaultAscError):  # why the record was not written matters more
-                    self.placement.engine.let_follow(name)
-            raise
-        if record.role is not None:
-            self.placement.engine.let_follow(name)
-
-    def _unchanged(self, stored: StoredRecord) -> Change:
-        """For a record that is right already; an interruption may have kept the engine from following it."""
-        behind = stored.record.role is not None and self.placement.engine.let_follow(stored.name)
-        return Change(stored, changed=behind)
+    # -- writing -------------------------------------------------------------------------------------------------
 
     def replace(self, stored: StoredRecord, record: Record) -> Change:
         """Make `record` the current one of the key, in the name of whoever asks."""
-        signed = record._replace(changed_by=self.store.vault.whoami())
-        self.store.write_record(stored.name, signed, cas=stored.version)
-        return Change(self.store.read(stored.name), changed=True, before=stored)
+        return self.pointing.replace(stored, record)
 
 
 def _if_seen(look: Callable[[str], str | None], name: str) -> str | None:
@@ -434,70 +371,3 @@ def _still_kept(current: Record, place: Place) -> Place:
     return place._replace(
         transit_key=current.transit_key, role=current.role, private_version=place.private_version if kept else None
     )
-
-
-def _is_of(note: Note | None, key: PrivateKey, key_id: str) -> bool:
-    """Whether a note tells of this key."""
-    return note is not None and (note.key_id, note.spki_sha256) == (key_id, key.spki_sha256)
-
-
-def _refuse_current(stored: StoredRecord, key: PrivateKey, key_id: str) -> None:
-    """Refuse to stage the current key, or another one under its key ID."""
-    if stored.record.spki_sha256 == key.spki_sha256:
-        if stored.record.identity.key_id != key_id:
-            raise _other_ids(stored)
-        raise PrivateKeyError(
-            f'this is the current key of "{stored.name}" already, nothing was staged', hint="stage the new .p8 file"
-        )
-    if stored.record.identity.key_id == key_id:
-        raise PrivateKeyError(
-            f'key ID "{key_id}" is that of the current key of "{stored.name}", but the key differs',
-            hint="a new key has a new key ID: name it with --key-id",
-        )
-
-
-def _other_ids(stored: StoredRecord) -> ConflictError:
-    """For a key that is there with other IDs than those given: one of both is wrong, and nobody guesses which."""
-    identity = stored.record.identity
-    issuer = f"issuer ID {identity.issuer_id}" if identity.issuer_id else "as an individual key"
-    return ConflictError(
-        f'this key is recorded as "{stored.name}" with key ID {identity.key_id}, {issuer}, for {identity.audience};'
-        " nothing was changed",
-        hint="if the record is wrong, import the key under another name with the right IDs and point the targets to it",
-    )
-
-
-def _refuse_other(
-    present: StoredRecord, key: PrivateKey, identity: Identity, custody: Custody, *, escrow: bool, role: str | None
-) -> None:
-    """Refuse what is not the key that is there, kept as it is there."""
-    name, record = present.name, present.record
-    if record.spki_sha256 != key.spki_sha256:
-        raise ConflictError(
-            f'key "{name}" exists: key ID {record.identity.key_id}, imported by'
-            f" {record.imported_by} at {record.imported_at}; nothing was changed",
-            hint=f"to replace it: vault-asc key rotate {name} FILE; or choose another name",
-        )
-    if record.identity != identity:
-        raise _other_ids(present)
-    if record.custody is not custody:
-        raise ConflictError(
-            f'this key is "{name}" already, in custody {record.custody}; nothing was changed',
-            hint=f"to change that: vault-asc key move {name} --custody {custody}",
-        )
-    if custody is Custody.TRANSIT and not escrow and record.private_version is not None:
-        raise ConflictError(
-            f'this key is "{name}" already, with escrow in KV; nothing was changed',
-            hint=f"to remove the escrow: vault-asc key move {name} --finish --remove-copy",
-        )
-    refuse_other_role(present, role)
-
-
-def refuse_other_role(stored: StoredRecord, role: str | None) -> None:
-    """Refuse a role for a key that has one in the engine."""
-    known = stored.record.role
-    if role is not None and known not in {None, role}:
-        raise ConflictError(
-            f'tokens of "{stored.name}" are read by role "{known}" already; nothing was changed',
-            hint=f"leave --role away; a further role: vault write ENGINE/roles/{role} key={stored.name}",
-        )

@@ -8,28 +8,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vault_asc import acl
 from vault_asc.custody import private_key_of
 from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, PrivateKeyError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle, refuse_other_role
+from vault_asc.lifecycle import Lifecycle
+from vault_asc.minters import Minters
 from vault_asc.names import Custody
 from vault_asc.placement import Place, beside
+from vault_asc.pointing import Change
 from vault_asc.record import Note, Record, State, StoredRecord
+from vault_asc.refusals import refuse_other_role
 from vault_asc.store import Store
-from vault_asc.vault import NO_METADATA, InvalidTokenError, MissingVersionError
+from vault_asc.vault import NO_METADATA, MissingVersionError
 from vault_asc.vault.capabilities import capabilities_self
-
-_SIZES: Final = ("224", "256", "384", "512")
-_HASHES: Final = ("sha1", *(f"sha{kind}-{size}" for kind in "23" for size in _SIZES), "none")
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a minter needs in one custody, besides the record."""
-
-    path: str
-    capability: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +33,11 @@ class Moving:
     def store(self) -> Store:
         """Where the keys lie."""
         return self.keeper.store
+
+    @property
+    def minters(self) -> Minters:
+        """Who may mint."""
+        return Minters(self.store)
 
     def move(
         self,
@@ -80,7 +76,7 @@ class Moving:
         if key is not None:
             _require_current(stored, key)
         if not granted:
-            self._require_grants(stored, custody, role)
+            self.minters.require_ready(stored, custody, role)
         if custody is Custody.ENGINE:
             place = self._to_engine(stored, key, role)
         else:
@@ -148,7 +144,7 @@ class Moving:
         record = stored.record
         others = _other_custodies(record)
         for old in others:
-            self._require_no_grant(stored, old, trusted)
+            self.minters.require_none_left(stored, old, trusted)
         for old in others:
             if remove_copy:
                 last = self._remove_copy(last, old)
@@ -160,35 +156,6 @@ class Moving:
         if last.record.moved_from is not None:
             last = self.keeper.replace(last, last.record._replace(moved_from=None, removing=None)).stored
         return Change(last, changed=last.record != record, before=stored)
-
-    def _require_no_grant(self, stored: StoredRecord, old: Custody, trusted: Collection[str]) -> None:
-        texts = {name: text for name, text in self._texts().items() if name not in trusted}
-        for grant in self._grants(stored, old):
-            ways = _ways(grant, old)
-            still = [
-                policy
-                for policy, text in texts.items()
-                if any(acl.grants(text, way.path, way.capability) for way in ways)
-            ]
-            if not still:
-                continue
-            custody = stored.record.custody
-            raise TokenRequestError(
-                f'the move of "{stored.name}" to custody {custody} is not finished: "{grant.capability}" on'
-                f' "{grant.path}" is still granted by {", ".join(still)}',
-                hint="take it out of each, for that of the key's minter:"
-                f" vault-asc policy write minter --key {stored.name} --custody {custody} --force;"
-                " or name those that may keep it with --trust POLICY",
-            )
-
-    def _grants(self, stored: StoredRecord, old: Custody) -> list[Grant]:
-        """All that lead to tokens in a custody: in the engine any role of the key does."""
-        own = self._grant(stored, old)
-        if old is not Custody.ENGINE:
-            return [own]
-        roles = self.store.engine.roles_of(stored.name)
-        others = (Grant(f"{self.store.layout.engine_mount}/token/{role}", own.capability) for role in roles)
-        return [own, *(grant for grant in others if grant != own)]
 
     def _remove_copy(self, stored: StoredRecord, old: Custody) -> StoredRecord:
         """Remove what lies in the old custody; what counts is the place, not what the record says of it.
@@ -260,46 +227,6 @@ class Moving:
         """The note on what is staged; a move leaves that version in its custody."""
         return self.keeper.placement.staged(self.store.read(name), self.store.note(name)[0])
 
-    # -- grants --------------------------------------------------------------------------------------------------
-
-    def _require_grants(self, stored: StoredRecord, custody: Custody, role: str | None) -> None:
-        """Refuse a move after which a consumer could not mint: who may mint today has to be allowed to then."""
-        old, new = self._grant(stored, stored.record.custody), self._grant(stored, custody, role)
-        texts = self._texts()
-        ready = {name for name, text in texts.items() if acl.surely_grants(text, new.path, new.capability)}
-        losing = [n for n, text in texts.items() if acl.grants(text, old.path, old.capability) and n not in ready]
-        if ready and not losing:
-            return
-        who = f"policies grant the one and not the other: {', '.join(losing)}" if losing else "no policy grants it"
-        raise TokenRequestError(
-            f'minters of "{stored.name}" in custody {custody} need "{new.capability}" on "{new.path}", and {who};'
-            " nothing was changed",
-            hint=f"vault-asc policy write minter --key {stored.name}{_role_option(stored, role)}"
-            f" --custody {stored.record.custody} --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
-        )
-
-    def _grant(self, stored: StoredRecord, custody: Custody, role: str | None = None) -> Grant:
-        layout = self.store.layout
-        if custody is Custody.KV:
-            return Grant(f"{layout.mount}/data/{layout.private(stored.name)}", "read")
-        if custody is Custody.ENGINE:
-            return Grant(f"{layout.engine_mount}/token/{stored.record.role or role or stored.name}", "read")
-        where = stored.record.transit_key or layout.transit(stored.name)
-        return Grant(f"{layout.transit_mount}/sign/{where}", "update")
-
-    def _texts(self) -> dict[str, str]:
-        """The policies in Vault, by name."""
-        vault = self.store.vault
-        try:
-            return {name: vault.read_policy(name) or "" for name in vault.policies()}
-        except InvalidTokenError:
-            raise
-        except PermissionDeniedError as exc:
-            raise PermissionDeniedError(
-                f"{exc.message}, so who may mint cannot be seen; nothing was changed",
-                hint=exc.hint,
-            ) from exc
-
 
 def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
     """Refuse a key that is not the current one."""
@@ -308,11 +235,6 @@ def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
             f'this is not the current key of "{stored.name}" (SHA256:{stored.record.spki_sha256}), nothing was changed',
             hint=f"give the .p8 of key ID {stored.record.identity.key_id}; a new key is for: vault-asc key rotate",
         )
-
-
-def _role_option(stored: StoredRecord, role: str | None) -> str:
-    wanted = stored.record.role or role or stored.name
-    return "" if wanted == stored.name else f" --role {wanted}"
 
 
 _POINTERS: Final = {Custody.KV: "private_version", Custody.TRANSIT: "transit_key", Custody.ENGINE: "role"}
@@ -333,11 +255,3 @@ def _other_custodies(record: Record) -> list[Custody]:
     usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
     known |= {Custody.KV, record.moved_from or usual}
     return [custody for custody in Custody if custody in known and custody is not record.custody]
-
-
-def _ways(grant: Grant, custody: Custody) -> list[Grant]:
-    """All grants that let somebody mint: Transit takes a hash as one more segment, and the engine a write, too."""
-    if custody is Custody.ENGINE:
-        return [grant, *(Grant(grant.path, capability) for capability in ("create", "update"))]
-    more = _HASHES if custody is Custody.TRANSIT else ()
-    return [grant, *(Grant(f"{grant.path}/{name}", grant.capability) for name in more)]

@@ -66,10 +66,11 @@ class Settings(NamedTuple):
     apple_url: str = CLOSED
     transit_mount: str | None = None
     custodies: tuple[str, ...] | None = None
+    engine_mount: str | None = None
 
     def store(self, mount: str) -> str:
         """The table of the store."""
-        values = {name: getattr(self, name) for name in ("prefix", "transit_mount", "custodies")}
+        values = {name: getattr(self, name) for name in ("prefix", "transit_mount", "engine_mount", "custodies")}
         given = {name: value for name, value in values.items() if value is not None}
         return "\n".join(
             f"{name} = {json.dumps(value)}" for name, value in ({"mount": self.mount or mount} | given).items()

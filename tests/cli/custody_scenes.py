@@ -160,14 +160,14 @@ NOT_IN_TRANSIT: dict[str, Scene] = {
     "no escrow in KV": Scene(2, (*IMPORT, *KV, "--no-escrow"), free, "nothing would be kept", "leave --no-escrow away"),
     "no escrow by configuration": Scene(2, (*IMPORT, "--no-escrow"), free, "nothing would be kept", "--no-escrow"),
     "unknown custody": Scene(
-        2, (*IMPORT, "--custody", "engine"), free, '"engine" is not one of "kv", "transit"', "--help"
+        2, (*IMPORT, "--custody", "hsm"), free, '"hsm" is not one of "kv", "transit", "engine"', "--help"
     ),
     "no Transit mount": Scene(
         7, (*IMPORT, *TRANSIT), transit_at("nowhere"), 'no mount at "nowhere"', "secrets enable -path=nowhere transit"
     ),
     "Transit mount is KV": Scene(4, (*IMPORT, *TRANSIT), transit_at("MOUNT"), 'of type "kv"', "store.transit_mount"),
     "Transit mount is a path": Scene(
-        7, (*IMPORT, *TRANSIT), transit_at("TRANSIT/x"), "a path below the Transit mount", "store.transit_mount"
+        7, (*IMPORT, *TRANSIT), transit_at("TRANSIT/x"), "a path below the mount", "store.transit_mount"
     ),
     "prefix with a dot": Scene(2, (*IMPORT, *TRANSIT), dotted, 'the prefix "a.b" has a dot', "a prefix without dots"),
     "key of somebody else in Transit": Scene(
@@ -241,7 +241,7 @@ NOT_MOVED: dict[str, Scene] = {
     "finish with a file": Scene(2, (*FINISH, "--file", "OLD"), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "finish without looking": Scene(2, (*FINISH, "--granted"), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "remove without finishing": Scene(2, (*MOVE, *TRANSIT, "--remove-copy"), in_both, _MOVE_NEEDS, _MOVE_HINT),
-    "move to an unknown custody": Scene(2, (*MOVE, "--custody", "engine"), in_both, '"engine" is not one of', "--help"),
+    "move to an unknown custody": Scene(2, (*MOVE, "--custody", "hsm"), in_both, '"hsm" is not one of', "--help"),
     "move of no key": Scene(7, ("key", "move", "prd", *TRANSIT), in_both, 'no key "prd"', "vault-asc key list"),
     "finish of no key": Scene(7, ("key", "move", "prd", "--finish"), in_both, 'no key "prd"', "vault-asc key list"),
     "move without grants": Scene(3, (*MOVE, *TRANSIT), in_both, 'need "update" on "TRANSIT/sign/asc.prod"', _GRANT),
@@ -256,7 +256,11 @@ NOT_MOVED: dict[str, Scene] = {
     ),
     "move with no file": Scene(2, (*MOVE, *TRANSIT, "--file", "nowhere"), granted, "does not exist", "check the path"),
     "move back without escrow": Scene(
-        7, (*MOVE, *KV, "--granted"), without_escrow, "no escrow of the current version", "--custody kv --file FILE"
+        7,
+        (*MOVE, *KV, "--granted"),
+        without_escrow,
+        "no private part of the current version",
+        "--custody kv --file FILE",
     ),
     "move without a Transit mount": Scene(
         7,

@@ -150,6 +150,7 @@ def held_by(*names: str, begin: Setup = in_transit, custodies: tuple[str, ...] =
                 prefix="asc",
                 key="prod" if name == "minter" else None,
                 transit_mount=stage.transit_mount,
+                engine_mount=stage.user.settings.engine_mount or "asc",
                 custodies=[Custody(custody) for custody in custodies],
             )
             for name in names

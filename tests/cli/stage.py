@@ -33,6 +33,7 @@ class Stage:
     root: Root
     token_with: TokenWith
     transit_mount: str
+    fixture: Callable[[str], Any]
     stack: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -41,6 +42,13 @@ class Stage:
         wire = self.stack.enter_context(Wire(self.user.server.address))
         self.user.configure(self.targets, address=wire.address)
         return wire
+
+    @cached_property
+    def engine_mount(self) -> str:
+        """A mount of our engine, from the first look at it."""
+        mount: str = self.fixture("engine_mount")
+        self.user.sets(engine_mount=mount)
+        return mount
 
     @cached_property
     def hostile(self) -> FaultServer:
@@ -88,7 +96,14 @@ class Stage:
 
     def filled(self, text: str) -> str:
         """A text of a scene with the mounts of this stage."""
-        return text.replace("TRANSIT", self.transit_mount).replace("MOUNT", self.user.mount)
+        mounts: dict[str, Callable[[], str]] = {
+            "TRANSIT": lambda: self.transit_mount,
+            "ENGINE": lambda: self.engine_mount,
+            "MOUNT": lambda: self.user.mount,
+        }
+        for word, mount in mounts.items():
+            text = text.replace(word, mount()) if word in text else text
+        return text
 
     def pushed(self) -> None:
         """A configuration with targets, a key that Apple knows."""
@@ -106,7 +121,8 @@ class Scene:
 
     Attributes:
         code: exit code.
-        words: the command; NEW and OLD stand for key files, LOG for the audit log, MOUNT and TRANSIT for the mounts.
+        words: the command; NEW and OLD stand for key files, LOG for the audit log, MOUNT, TRANSIT and ENGINE for the
+            mounts.
         setup: what happened before.
         says: in the error message, or in the output of a success.
         hints: in the hint.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,34 @@ from tests import keys
 from tests.cli.conftest import NEW_ID, OLD_ID, User
 from tests.cli.test_policies import hinted_commands, written
 from tests.conftest import NO_RIGHTS, Root, TokenWith
-from tests.support import Wire
+from tests.support import Wire, layout_of
 from vault_asc.clock import iso, system_clock
 from vault_asc.errors import VaultError
 from vault_asc.lab.apple import AppleSimulator, faults
+from vault_asc.names import Custody
+from vault_asc.store import Layout
 
 __all__ = ["written"]  # a fixture
 
 TRANSIT = ("--custody", "transit")
+each_custody = pytest.mark.parametrize("custody", [str(custody) for custody in Custody])
 PROMOTE = r"  make it current:  vault-asc (key promote prod --key-id \w+ --fingerprint SHA256:[0-9a-f]{64})\n"
 
 
 @pytest.fixture
-def owner(user: User, apple: AppleSimulator, transit_mount: str) -> User:
-    """Knows App Store Connect, and a Transit mount."""
-    user.sets(transit_mount=transit_mount)
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return layout_of(request)
+
+
+@pytest.fixture
+def owner(user: User, apple: AppleSimulator, layout: Layout) -> User:
+    """Knows App Store Connect, and mounts of Transit and of the engine."""
+    user.sets(transit_mount=layout.transit_mount, engine_mount=layout.engine_mount)
     return user
 
 
 @pytest.fixture
-def state(user: User, root: Root, transit_mount: str) -> Callable[[], dict[str, Any]]:
+def state(user: User, root: Root, layout: Layout) -> Callable[[], dict[str, Any]]:
     """All that the server holds of the keys, with every version and its time."""
 
     def look() -> dict[str, Any]:
@@ -42,9 +51,10 @@ def state(user: User, root: Root, transit_mount: str) -> Callable[[], dict[str, 
                 path = f"asc/{kind}/{name}"
                 found[f"metadata/{path}"] = root("GET", f"{user.mount}/metadata/{path}")["data"]
                 found[f"data/{path}"] = root("GET", f"{user.mount}/data/{path}")["data"]
-        for name in listed(root, f"{transit_mount}/keys"):
-            if not name.endswith("/"):
-                found[name] = root("GET", f"{transit_mount}/keys/{name}")["data"]
+        for folder in (f"{layout.transit_mount}/keys", f"{layout.engine_mount}/keys", f"{layout.engine_mount}/roles"):
+            for name in listed(root, folder):
+                if not name.endswith("/"):
+                    found[f"{folder}/{name}"] = root("GET", f"{folder}/{name}")["data"]
         found["policies"] = listed(root, "sys/policies/acl")
         return found
 
@@ -120,6 +130,8 @@ def test_without_escrow_nothing_of_it_is_in_kv(owner: User, root: Root) -> None:
     ("custodies", "options", "custody"),
     [
         (None, (), "kv"),
+        (("engine", "kv", "transit"), (), "engine"),
+        (("kv",), ("--custody", "engine"), "engine"),
         (("kv", "transit"), (), "transit"),
         (("transit", "kv"), (), "transit"),
         (("transit", "kv"), ("--custody", "kv"), "kv"),
@@ -145,18 +157,19 @@ def test_the_name_in_transit_is_the_prefix_with_dots(owner: User, root: Root, tr
 # -- rotate ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("custody", ["kv", "transit"])
+@each_custody
 def test_no_token_of_the_old_key_lives_longer_than_is_told(owner: User, custody: str) -> None:
     owner.imports("prod", OLD_ID, "--custody", custody)
     new = owner.key_file(NEW_ID)
     before = iso(system_clock() + 1200)
-    last = owner.does("mint", "prod", "--lifetime", "20m", "--format", "json").json["expires_at"]
+    longest = "19m" if custody == "engine" else "20m"  # what its role gives by default
+    last = owner.does("mint", "prod", "--lifetime", longest, "--format", "json").json["expires_at"]
     out = owner.does("key", "rotate", "prod", str(new)).out
     told = re.search(rf"\n  old key {OLD_ID}: none of its tokens can be alive after (\S+)\n", out)
     assert told
     assert max(iso(last), before) <= told[1] <= iso(system_clock() + 1200)
     assert f"provided that `vault-asc status` shows {NEW_ID} on every host\n" in out
-    assert ("vault-asc key retire prod" in out) == (custody == "transit")
+    assert ("vault-asc key retire prod" in out) == (custody != "kv")
 
 
 def test_two_people_stage_promote_roll_back_and_retire(owner: User, root: Root, transit_mount: str) -> None:
@@ -191,14 +204,15 @@ def test_two_people_stage_promote_roll_back_and_retire(owner: User, root: Root, 
     signs_with(owner, new, NEW_ID)
 
 
-@pytest.mark.parametrize("custody", ["kv", "transit"])
+@each_custody
 def test_a_dry_run_says_what_and_writes_nothing(
     owner: User, token_with: TokenWith, state: Callable[[], dict[str, Any]], custody: str
 ) -> None:
     owner.imports("prod", OLD_ID, "--custody", custody)
     new = owner.key_file(NEW_ID)
     policies = [
-        owner.does("policy", "show", name, *TRANSIT, "--custody", "kv").out for name in ("key-admin", "registrar")
+        owner.does("policy", "show", name, *(word for c in Custody for word in ("--custody", str(c)))).out
+        for name in ("key-admin", "registrar")
     ]
     owner.use(token_with(*policies))
     before = state()
@@ -233,7 +247,7 @@ def test_a_dry_run_refuses_what_the_rotation_would(
     assert state() == before
 
 
-@pytest.mark.parametrize("custody", ["kv", "transit"])
+@each_custody
 def test_a_key_that_got_out_is_replaced_while_it_is_disabled(owner: User, apple: AppleSimulator, custody: str) -> None:
     """docs/compromise.md, after the revocation at Apple."""
     owner.imports("prod", OLD_ID, "--custody", custody)
@@ -244,7 +258,7 @@ def test_a_key_that_got_out_is_replaced_while_it_is_disabled(owner: User, apple:
     assert "was disabled by root" in owner.fails(3, "mint", "prod").error
     owner.does("key", "enable", "prod")
     signs_with(owner, new, NEW_ID)
-    assert (owner("key", "retire", "prod").code == 0) == (custody == "transit")
+    assert (owner("key", "retire", "prod").code == 0) == (custody != "kv")
     signs_with(owner, new, NEW_ID)
 
 
@@ -252,7 +266,7 @@ def test_a_key_that_got_out_is_replaced_while_it_is_disabled(owner: User, apple:
 
 
 @pytest.mark.parametrize("command", ["stage", "rotate"])
-@pytest.mark.parametrize("custody", ["kv", "transit"])
+@each_custody
 def test_a_key_that_apple_refuses_is_not_written(
     owner: User, apple: AppleSimulator, state: Callable[[], dict[str, Any]], command: str, custody: str
 ) -> None:
@@ -305,14 +319,16 @@ def test_there_and_back_by_the_printed_commands_alone(
             if other.startswith("test-"):
                 root("DELETE", f"sys/policies/acl/{other}")
 
-    for custody, old in (("transit", "kv"), ("kv", "transit")):
+    ways = ("kv", "transit", "kv", "engine", "transit", "engine", "kv")
+    for old, custody in pairwise(ways):
+        source = ("--file", str(file)) if old == "engine" or (old, custody) == ("transit", "engine") else ()
         refused = owner.fails(3, "key", "move", "prod", "--custody", custody)
         assert name in refused.error or "no policy grants it" in refused.error
         (grant,) = commands_in(refused.hint)
         assert owner.does(*grant).out.strip() == name
         consumer_mints()
         drop_consumers()
-        told = owner.does("key", "move", "prod", "--custody", custody).out
+        told = owner.does("key", "move", "prod", "--custody", custody, *source).out
         consumer_mints()
         drop_consumers()
         early = owner.fails(3, "key", "move", "prod", "--finish")
@@ -342,7 +358,7 @@ def test_a_removed_copy_is_gone_and_moving_back_needs_the_file(
     assert "removed" not in again
     signs_with(owner, file, OLD_ID)
     back = owner.fails(7, "key", "move", "prod", "--custody", "kv", "--granted")
-    assert "no escrow" in back.error
+    assert "no private part of the current version" in back.error
     owner.does("key", "move", "prod", "--custody", "kv", "--granted", "--file", str(file))
     owner.does("key", "move", "prod", "--finish", "--remove-copy")
     assert "asc.prod" not in listed(root, f"{transit_mount}/keys")
@@ -362,9 +378,14 @@ def test_a_move_with_a_file_reads_no_private_part(owner: User, token_with: Token
     assert owner.record()["custody"] == "transit"
 
 
-@pytest.mark.parametrize("custodies", [("kv",), ("transit",), ("kv", "transit")])
-@pytest.mark.parametrize("more", [(), ("--file", "FILE")])
-@pytest.mark.parametrize(("start", "end"), [("kv", "transit"), ("transit", "kv")])
+@pytest.mark.parametrize("custodies", [("kv",), ("transit",), ("kv", "transit", "engine")])
+@pytest.mark.parametrize(
+    ("start", "end", "more"),
+    [
+        *((*way, ()) for way in permutations(map(str, Custody), 2) if way[0] != "engine"),
+        *((*way, ("--file", "FILE")) for way in permutations(map(str, Custody), 2)),
+    ],
+)
 def test_the_hint_of_a_denied_move_mends_it(
     owner: User,
     root: Root,

@@ -23,8 +23,8 @@ from vault_asc.store import Store
 
 
 @pytest.fixture
-def stage(user: User, root: Root, token_with: TokenWith, transit_mount: str) -> Stage:
-    return Stage(user, root, token_with, transit_mount)
+def stage(user: User, root: Root, token_with: TokenWith, transit_mount: str, request: pytest.FixtureRequest) -> Stage:
+    return Stage(user, root, token_with, transit_mount, request.getfixturevalue)
 
 
 @pytest.mark.parametrize("name", GOOD)

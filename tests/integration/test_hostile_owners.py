@@ -1,16 +1,44 @@
 """Owners of keys who mean harm, are overtaken, or lack a right halfway: what of others, and of their own, stays safe."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import permutations
 
 import pytest
 
 from tests import keys
 from tests.conftest import Root, TokenWith
-from tests.support import LOSE_REQUEST, NAME, PREFIX, TEAM, Wire, key_id, lifecycle_on, mint, minted_with, new_key, team
+from tests.support import (
+    LOSE_REQUEST,
+    NAME,
+    PREFIX,
+    TEAM,
+    Wire,
+    in_step,
+    key_id,
+    layout_of,
+    lifecycle_at,
+    mint,
+    minted_with,
+    new_key,
+    read_by_role,
+    shipped_on,
+    team,
+    verified,
+)
 from tests.vaults import VaultUnderTest
-from vault_asc import policy
-from vault_asc.errors import ConflictError, PermissionDeniedError, PrivateKeyError, TokenRequestError
+from vault_asc.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    PrivateKeyError,
+    TokenRequestError,
+    VaultAscError,
+    VaultError,
+)
+from vault_asc.key.identity import identity
+from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.moving import Moving
 from vault_asc.names import Custody
@@ -19,8 +47,9 @@ from vault_asc.store import Store
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault import LostAnswerError
 
-OTHER = {Custody.KV: Custody.TRANSIT, Custody.TRANSIT: Custody.KV}
-each_way = pytest.mark.parametrize("start", list(Custody), ids=lambda custody: f"from {custody}")
+each_way = pytest.mark.parametrize(
+    ("start", "to"), [pytest.param(*way, id="from {} to {}".format(*way)) for way in permutations(Custody, 2)]
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +64,17 @@ class OvertakenStore(Store):
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as made:
+def keeper(request: pytest.FixtureRequest, vault: VaultUnderTest) -> Iterator[Lifecycle]:
+    with lifecycle_at(vault, layout_of(request)) as made:
+        yield made
+
+
+AsRoles = Callable[..., Lifecycle]
+
+
+@pytest.fixture
+def as_roles(vault: VaultUnderTest, keeper: Lifecycle, token_with: TokenWith) -> Iterator[AsRoles]:
+    with shipped_on(vault, keeper.store.layout, token_with) as made:
         yield made
 
 
@@ -65,7 +103,7 @@ def test_record_that_points_to_the_transit_key_of_another_name_is_good_for_nothi
         lambda: keeper.rollback(NAME),
         lambda: keeper.retire(NAME),
         lambda: keeper.destroy(NAME),
-        lambda: Moving(keeper).move(NAME, OTHER[custody], granted=True),
+        lambda: Moving(keeper).move(NAME, next(c for c in Custody if c is not custody), granted=True),
         lambda: Moving(keeper).finish(NAME, remove_copy=True),
     ]
     for command in commands:
@@ -83,7 +121,7 @@ def test_stores_of_two_kv_mounts_on_one_transit_mount_never_share_a_key(
     mount = f"{keeper.store.layout.mount}-second"
     root("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
     try:
-        with lifecycle_on(vault, mount, transit_mount=keeper.store.layout.transit_mount) as second:
+        with lifecycle_at(vault, keeper.store.layout._replace(mount=mount)) as second:
             with pytest.raises(ConflictError, match="is in Transit already with another key"):
                 second.import_key(NAME, new_key(), TEAM, Custody.TRANSIT, escrow=False)
             second.import_key(NAME, new_key(), TEAM)
@@ -124,58 +162,46 @@ def test_note_whose_key_id_is_none_stages_nothing(keeper: Lifecycle) -> None:
 
 @each_way
 def test_removal_that_is_not_allowed_changes_nothing(
-    vault: VaultUnderTest, keeper: Lifecycle, token_with: TokenWith, start: Custody
+    keeper: Lifecycle, as_roles: AsRoles, start: Custody, to: Custody
 ) -> None:
-    layout = keeper.store.layout
     key = new_key()
     keeper.import_key(NAME, key, TEAM, start)
-    Moving(keeper).move(NAME, OTHER[start], granted=True)
+    Moving(keeper).move(NAME, to, key, granted=True)
     before = keeper.store.read(NAME)
-    custodies, mount, prefix = ("kv", "transit"), layout.mount, layout.prefix
-    texts = [
-        policy.render(role, mount=mount, prefix=prefix, transit_mount=layout.transit_mount, custodies=custodies)
-        for role in ("registrar", "auditor")
-    ]
 
-    with (
-        lifecycle_on(vault, mount, token_with(*texts), transit_mount=layout.transit_mount) as somebody,
-        pytest.raises(PermissionDeniedError, match=r'lacks "delete" on .*; nothing was changed'),
-    ):
-        Moving(somebody).finish(NAME, remove_copy=True)
+    with pytest.raises(PermissionDeniedError, match=r'lacks "delete" on .*; nothing was changed'):
+        Moving(as_roles("registrar", "auditor")).finish(NAME, remove_copy=True)
 
     assert keeper.store.read(NAME) == before
-    Moving(keeper).move(NAME, start, granted=True)
+    Moving(keeper).move(NAME, start, key, granted=True)
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
 @each_way
 def test_removal_that_was_interrupted_is_neither_forgotten_nor_built_upon(
-    vault: VaultUnderTest, keeper: Lifecycle, start: Custody
+    vault: VaultUnderTest, keeper: Lifecycle, start: Custody, to: Custody
 ) -> None:
     layout, key = keeper.store.layout, new_key()
-    keeper.import_key(NAME, key, TEAM, start)
-    Moving(keeper).move(NAME, OTHER[start], granted=True)
-    with (
-        Wire(vault.address) as wire,
-        lifecycle_on(vault, layout.mount, address=wire.address, transit_mount=layout.transit_mount) as doomed,
-    ):
+    keeper.import_key(NAME, key, TEAM, start, escrow=False)
+    Moving(keeper).move(NAME, to, key, granted=True)
+    with Wire(vault.address) as wire, lifecycle_at(vault, layout, address=wire.address) as doomed:
         wire.fate = lambda method, path: LOSE_REQUEST if method == "DELETE" or path.endswith("/config") else None
         with pytest.raises(LostAnswerError, match="no answer"):
             Moving(doomed).finish(NAME, remove_copy=True)
 
     with pytest.raises(ConflictError, match=f'what lies of "{NAME}" in custody {start} is being removed by root'):
         Moving(keeper).move(NAME, start, key, granted=True)
-    if start is Custody.KV:  # the proxy has let the deletion through in neither case
+    if start is Custody.KV:  # the proxy has let the deletion through in no case
         keeper.store.write_private(NAME, key, keys.KEY_ID, cas=keeper.store.private_metadata(NAME).current_version)
-    else:
-        keeper.placement.put_transit(NAME, key, None)
+    elif start is Custody.TRANSIT:
+        keeper.placement.transit.put(NAME, key, None)
     with pytest.raises(TokenRequestError, match="was about to be removed, and is still there"):
         Moving(keeper).finish(NAME)
 
     assert Moving(keeper).finish(NAME, remove_copy=True).changed
     assert keeper.store.read(NAME).record.moved_from is None
-    assert keeper.leftover(NAME) == (layout.transit(NAME) if start is Custody.KV else None)
-    assert keeper.store.private_metadata(NAME).current_version == (0 if start is Custody.KV else 1)
+    assert keeper.leftovers(NAME).keys() == {to} - {Custody.KV}
+    assert keeper.store.private_metadata(NAME).current_version == (1 if to is Custody.KV else 0)
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
@@ -206,3 +232,154 @@ def test_rollback_tells_that_retired_versions_can_sign_again(keeper: Lifecycle) 
     keeper.promote(NAME)
     keeper.retire(NAME)
     assert keeper.rollback(NAME).reopened
+
+
+# Keys in the engine.
+
+
+@pytest.fixture
+def in_engine(keeper: Lifecycle) -> list[PrivateKey]:
+    """A key in the engine with a version before the current one, and one that is staged."""
+    made = [new_key() for _ in range(3)]
+    keeper.import_key(NAME, made[0], team(key_id(0)), Custody.ENGINE)
+    keeper.rotate(NAME, made[1], key_id(1))
+    keeper.stage(NAME, made[2], key_id(2))
+    return made
+
+
+def test_key_admin_alone_pushes_out_what_is_staged_and_nothing_that_signs(
+    keeper: Lifecycle, as_roles: AsRoles, in_engine: list[PrivateKey]
+) -> None:
+    engine, mount = as_roles("key-admin").store.engine, keeper.store.layout.engine_mount
+    for number in range(4):
+        engine.stage(NAME, new_key(), team(key_id(90 + number)))
+
+    there = keeper.store.engine.find(NAME)
+    assert there is not None
+    assert there.previous is not None
+    assert [there.previous.spki_sha256, there.current.spki_sha256] == [key.spki_sha256 for key in in_engine[:2]]
+    deeds: dict[str, Callable[[], object]] = {
+        "keys/prod": lambda: engine.vault.ask("POST", f"{mount}/keys/{NAME}", "update", {"key_id": key_id(9)}),
+        "keys/prod again": lambda: engine.create(NAME, new_key(), team(key_id(9))),
+        "promote": lambda: engine.promote(NAME, 7),
+        "rollback": lambda: engine.roll_back(NAME, 1),
+        "retire": lambda: engine.retire(NAME, 2),
+        "disable": lambda: engine.set_enabled(NAME, enabled=False),
+        "delete": lambda: engine.vault.ask("DELETE", f"{mount}/keys/{NAME}", "delete"),
+        "role": lambda: engine.create_role(NAME, NAME),
+        "token": lambda: read_by_role(keeper.store.__class__(engine.vault, keeper.store.layout)),
+    }
+    for deed in deeds.values():
+        with pytest.raises(PermissionDeniedError):
+            deed()
+    with pytest.raises(NotFoundError, match="nothing is staged"):
+        keeper.promote(NAME, in_engine[2].spki_sha256)  # it was pushed out
+    verified(read_by_role(keeper.store), in_engine[1])
+    assert minted_with(keeper.store, in_engine[1], key_id(1))
+    keeper.rollback(NAME)
+    assert minted_with(keeper.store, in_engine[0], key_id(0))
+
+
+def test_what_is_staged_under_another_issuer_than_the_key_has_is_not_promoted(
+    keeper: Lifecycle, in_engine: list[PrivateKey]
+) -> None:
+    """The note says nothing of it, and by the role tokens are read without a record."""
+    individual = identity(key_id=key_id(2), issuer_id=None, individual=True)
+    keeper.store.engine.stage(NAME, in_engine[2], individual)
+    note, cas = keeper.store.note(NAME)
+    assert note is not None
+    staged = keeper.store.engine.find(NAME)
+    assert staged is not None
+    assert staged.staged is not None
+    keeper.store.write_note(NAME, note._replace(engine_version=staged.staged.number), cas=cas)
+
+    with pytest.raises(NotFoundError, match="nothing is staged"):
+        keeper.promote(NAME, in_engine[2].spki_sha256, key_id(2))
+
+    verified(read_by_role(keeper.store), in_engine[1])
+
+
+def test_version_of_the_record_is_not_pushed_out_by_a_promotion_that_follows_an_interrupted_one(
+    keeper: Lifecycle, in_engine: list[PrivateKey]
+) -> None:
+    keeper.store.engine.promote(NAME, 3)  # and the record was not written
+    keeper.store.engine.stage(NAME, new_key(), team(key_id(9)))  # past the command that refuses that
+    mine = keeper.store.engine.find(NAME)
+    assert mine is not None
+    assert mine.staged is not None
+    note, cas = keeper.store.note(NAME)
+    assert note is not None
+    forged = note._replace(engine_version=4, key_id=key_id(9), spki_sha256=mine.staged.spki_sha256)
+    keeper.store.write_note(NAME, forged, cas=cas)
+
+    with pytest.raises(ConflictError, match="engine version 3 is current in the engine, 2 by the record"):
+        keeper.promote(NAME)
+
+    assert minted_with(keeper.store, in_engine[1], key_id(1))
+    assert keeper.rollback(NAME, 2).changed  # as the hint says
+    assert in_step(keeper.store)
+    verified(read_by_role(keeper.store), in_engine[1])
+
+
+def test_role_that_was_pointed_to_another_key_gives_no_token_by_name_and_is_not_removed(
+    keeper: Lifecycle, root: Root, in_engine: list[PrivateKey]
+) -> None:
+    victim = new_key()
+    keeper.import_key("victim", victim, TEAM, Custody.ENGINE)
+    root("POST", f"{keeper.store.layout.engine_mount}/roles/{NAME}", {"key": "victim"})
+
+    with pytest.raises(VaultError, match='version 2 of key "victim" is not kept'):
+        mint(keeper.store)
+    keeper.set_state(NAME, State.DISABLED)
+    assert keeper.destroy(NAME)
+
+    verified(read_by_role(keeper.store), victim)  # the role, which is the other key's now
+    assert minted_with(keeper.store, victim, keys.KEY_ID, "victim")
+
+
+@pytest.mark.parametrize("custody", list(Custody), ids=str)
+def test_record_that_names_the_role_of_another_key_harms_that_key_in_no_way(
+    keeper: Lifecycle, root: Root, custody: Custody
+) -> None:
+    victim = new_key()
+    keeper.import_key("victim", victim, TEAM, Custody.ENGINE)
+    keeper.import_key(NAME, new_key(), team(key_id(7)), custody)
+    facts = keeper.store.read("victim").record.dump()
+    bent = {
+        field: facts[field] for field in ("custody", "role", "engine_version", "public_key", "spki_sha256", "key_id")
+    }
+    bend(root, keeper, NAME, **bent)
+    commands: list[Callable[[], object]] = [
+        lambda: keeper.rotate(NAME, new_key(), key_id(8)),
+        lambda: keeper.rollback(NAME),
+        lambda: keeper.retire(NAME),
+        lambda: keeper.set_state(NAME, State.DISABLED),
+        lambda: keeper.destroy(NAME),
+        lambda: Moving(keeper).finish(NAME, remove_copy=True),
+    ]
+    for command in commands:
+        with suppress(VaultAscError):
+            command()
+
+    verified(read_by_role(keeper.store, "victim"), victim)
+    assert minted_with(keeper.store, victim, keys.KEY_ID, "victim")
+    assert in_step(keeper.store, "victim")
+
+
+def test_stores_of_two_prefixes_on_one_mount_of_the_engine_never_share_a_key(keeper: Lifecycle) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.ENGINE)
+    second = Lifecycle(Store(keeper.store.vault, keeper.store.layout._replace(prefix="team-b")), keeper.clock)
+
+    with pytest.raises(ConflictError, match=r"is in engine .* already with another key"):
+        second.import_key(NAME, new_key(), team(key_id(2)), Custody.ENGINE)
+    with pytest.raises(ConflictError, match=f'role "{NAME}" of engine .* gives tokens of key "{NAME}"'):
+        second.import_key("other", new_key(), team(key_id(2)), Custody.ENGINE, role=NAME)
+    second.import_key(NAME, new_key(), team(key_id(3)))
+    with pytest.raises(ConflictError, match=r"is in engine .* already with another key"):
+        Moving(second).move(NAME, Custody.ENGINE, granted=True)
+    second.set_state(NAME, State.DISABLED)
+    assert second.destroy(NAME)
+
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+    verified(read_by_role(keeper.store), key)

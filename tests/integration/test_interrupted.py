@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,20 @@ import pytest
 import requests
 
 from tests import keys
-from tests.support import NAME, PREFIX, TEAM, Wire, connected, lifecycle_on, minted_with, new_key
+from tests.support import (
+    NAME,
+    TEAM,
+    Wire,
+    connected,
+    in_step,
+    key_id,
+    layout_of,
+    lifecycle_at,
+    minted_with,
+    new_key,
+    read_by_role,
+    verified,
+)
 from tests.vaults import VaultUnderTest
 from vault_asc import http
 from vault_asc.clock import system_clock
@@ -75,6 +88,18 @@ class Scene:
             raise
         raise AssertionError("the name stands for an unknown key")
 
+    def read(self, keeper: Lifecycle) -> str:
+        """What somebody gets who reads tokens from the engine by the key's role, without a look at the record."""
+        try:
+            token = read_by_role(keeper.store)
+        except TokenRequestError:
+            return "disabled"
+        except NotFoundError:
+            return "none"
+        word, key = {keys.KEY_ID: ("old", self.old), keys.OTHER_KEY_ID: ("new", self.new)}[token.key_id]
+        verified(token, key)
+        return word
+
     def imported(self, keeper: Lifecycle) -> object:
         return keeper.import_key(NAME, self.old, TEAM, self.custody, escrow=self.escrow)
 
@@ -105,18 +130,6 @@ class Scene:
     def destroyed_with_leftover(self, keeper: Lifecycle) -> object:
         return keeper.destroy(NAME, leftover=True)
 
-    def moved_to_transit(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).move(NAME, Custody.TRANSIT, granted=True)
-
-    def moved_to_kv(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).move(NAME, Custody.KV, granted=True)
-
-    def moved_to_transit_with_file(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).move(NAME, Custody.TRANSIT, self.old, granted=True)
-
-    def moved_to_kv_with_file(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).move(NAME, Custody.KV, self.old, granted=True)
-
     def finished(self, keeper: Lifecycle) -> object:
         return Moving(keeper).finish(NAME)
 
@@ -127,15 +140,33 @@ class Scene:
 Step = Callable[[Scene, Lifecycle], object]
 
 
+def move(custody: Custody, file: str = "") -> Step:
+    """Without a file, or with that of the `old` or the `new` key."""
+
+    def step(scene: Scene, keeper: Lifecycle) -> object:
+        return Moving(keeper).move(NAME, custody, getattr(scene, file) if file else None, granted=True)
+
+    return step
+
+
+TO_KV: Final = move(Custody.KV)
+TO_TRANSIT: Final = move(Custody.TRANSIT)
+TO_ENGINE: Final = move(Custody.ENGINE)
+
+
 @dataclass(frozen=True)
 class Command:
-    """A command, what goes before it, and what a consumer sees after its 1st, 2nd, ... write; the last one completes."""
+    """A command, what goes before it, and what a consumer sees after its 1st, 2nd, ... write; the last one completes.
+
+    `read` is what those see who read tokens from the engine by the key's role.
+    """
 
     before: tuple[Step, ...]
     run: Step
     seen: tuple[str, ...]
     custody: Custody = Custody.KV
     escrow: bool = True
+    read: tuple[str, ...] = ()
 
     def scene(self) -> Scene:
         return Scene(self.custody, self.escrow)
@@ -143,6 +174,15 @@ class Command:
 
 def _in_transit(before: tuple[Step, ...], run: Step, seen: tuple[str, ...], *, escrow: bool = True) -> Command:
     return Command(before, run, seen, Custody.TRANSIT, escrow)
+
+
+def _in_engine(before: tuple[Step, ...], run: Step, seen: tuple[str, ...], read: tuple[str, ...] = ()) -> Command:
+    return Command(before, run, seen, Custody.ENGINE, escrow=False, read=read or seen)
+
+
+def _other_waits(_scene: Scene, keeper: Lifecycle) -> object:
+    """A third key was staged, and is waiting."""
+    return keeper.stage(NAME, new_key(), key_id(3))
 
 
 COMMANDS: Final = {
@@ -176,26 +216,95 @@ COMMANDS: Final = {
     "destroy in transit": _in_transit(
         (Scene.imported, Scene.rotated, Scene.disabled), Scene.destroyed, (*["disabled"] * 4, "none")
     ),
-    "move to transit": Command((Scene.imported,), Scene.moved_to_transit, ("old", "old")),
-    "move to transit with file": Command((Scene.imported,), Scene.moved_to_transit_with_file, ("old", "old")),
+    "move to transit": Command((Scene.imported,), TO_TRANSIT, ("old", "old")),
+    "move to transit with file": Command((Scene.imported,), move(Custody.TRANSIT, "old"), ("old", "old")),
     "move to where it was retired": _in_transit(
-        (Scene.imported, Scene.rotated, Scene.retired, Scene.moved_to_kv), Scene.moved_to_transit, ("new",)
+        (Scene.imported, Scene.rotated, Scene.retired, TO_KV), TO_TRANSIT, ("new",)
     ),
-    "move to kv": _in_transit((Scene.imported,), Scene.moved_to_kv, ("old",)),
-    "move to kv with file": _in_transit((Scene.imported,), Scene.moved_to_kv_with_file, ("old", "old"), escrow=False),
-    "move there and back": Command((Scene.imported, Scene.moved_to_transit), Scene.moved_to_kv, ("old",)),
-    "finish": Command((Scene.imported, Scene.moved_to_transit), Scene.finished, ("old",)),
+    "move to kv": _in_transit((Scene.imported,), TO_KV, ("old",)),
+    "move to kv with file": _in_transit((Scene.imported,), move(Custody.KV, "old"), ("old", "old"), escrow=False),
+    "move there and back": Command((Scene.imported, TO_TRANSIT), TO_KV, ("old",)),
+    "finish": Command((Scene.imported, TO_TRANSIT), Scene.finished, ("old",)),
     # Vault is asked for the right, the record lets go of the copy, the copy goes, the record says that the move is over.
-    "finish without copy in kv": Command(
-        (Scene.imported, Scene.moved_to_transit), Scene.finished_without_copy, ("old",) * 5
-    ),
-    "finish without copy in transit": _in_transit(
-        (Scene.imported, Scene.moved_to_kv), Scene.finished_without_copy, ("old",) * 5
-    ),
+    "finish without copy in kv": Command((Scene.imported, TO_TRANSIT), Scene.finished_without_copy, ("old",) * 5),
+    "finish without copy in transit": _in_transit((Scene.imported, TO_KV), Scene.finished_without_copy, ("old",) * 5),
     "destroy what an import left": _in_transit(
         (Scene.imported, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
         Scene.destroyed_with_leftover,
         ("none",) * 5,
+    ),
+    # Vault is asked for the right to make the role; key, role, record.
+    "import to the engine": _in_engine(
+        (), Scene.imported, ("none", "none", "none", "old"), ("none", "none", "old", "old")
+    ),
+    "stage in the engine": _in_engine((Scene.imported,), Scene.staged, ("old", "old")),
+    "stage in the engine what was another": _in_engine((Scene.imported, _other_waits), Scene.staged, ("old", "old")),
+    # The engine goes ahead, and its version before still signs for those who go by the record.
+    "promote in the engine": _in_engine((Scene.imported, Scene.staged), Scene.promoted, ("old", "new"), ("new", "new")),
+    "rotate in the engine": _in_engine(
+        (Scene.imported,), Scene.rotated, ("old", "old", "old", "new"), ("old", "old", "new", "new")
+    ),
+    # And it comes back last.
+    "roll back in the engine": _in_engine(
+        (Scene.imported, Scene.rotated), Scene.rolled_back, ("old", "old"), ("new", "old")
+    ),
+    "promote again in the engine": _in_engine(
+        (Scene.imported, Scene.rotated, Scene.rolled_back), Scene.promoted, ("old", "new"), ("new", "new")
+    ),
+    "retire in the engine": _in_engine((Scene.imported, Scene.rotated), Scene.retired, ("new",)),
+    "disable in the engine": _in_engine((Scene.imported,), Scene.disabled, ("disabled", "disabled")),
+    "enable in the engine": _in_engine(
+        (Scene.imported, Scene.disabled), Scene.enabled, ("disabled", "old"), ("old", "old")
+    ),
+    # Role, key, private part, note, record.
+    "destroy in the engine": _in_engine(
+        (Scene.imported, Scene.rotated, Scene.disabled), Scene.destroyed, (*["disabled"] * 4, "none"), ("none",) * 5
+    ),
+    "destroy what an import left in the engine": _in_engine(
+        (Scene.imported, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
+        Scene.destroyed_with_leftover,
+        ("none",) * 5,
+    ),
+    # The right, key, role, record; of a disabled key nobody gets a token in between.
+    "move from kv to the engine": Command(
+        (Scene.imported,), TO_ENGINE, ("old",) * 4, read=("none", "none", "old", "old")
+    ),
+    "move from transit to the engine": replace(
+        _in_transit((Scene.imported,), TO_ENGINE, ("old",) * 4), read=("none", "none", "old", "old")
+    ),
+    "move to the engine with file": replace(
+        _in_transit((Scene.imported,), move(Custody.ENGINE, "old"), ("old",) * 4, escrow=False),
+        read=("none", "none", "old", "old"),
+    ),
+    "move to the engine of a disabled key": Command(
+        (Scene.imported, Scene.disabled),
+        TO_ENGINE,
+        ("disabled",) * 5,
+        read=("none", "none", "none", "disabled", "disabled"),
+    ),
+    "move from the engine to kv": _in_engine((Scene.imported,), move(Custody.KV, "old"), ("old", "old")),
+    "move from the engine to transit": _in_engine((Scene.imported,), move(Custody.TRANSIT, "old"), ("old", "old")),
+    # What was rotated elsewhere is staged, promoted, and then the record goes there.
+    "move back to the engine after a rotation": _in_engine(
+        (Scene.imported, move(Custody.KV, "old"), Scene.rotated),
+        TO_ENGINE,
+        ("new",) * 3,
+        ("old", "new", "new"),
+    ),
+    "finish of a move to the engine": Command((Scene.imported, TO_ENGINE), Scene.finished, ("old",), read=("old",)),
+    # The right, the record, note, private part, the record.
+    "finish in the engine without copy in kv": Command(
+        (Scene.imported, TO_ENGINE), Scene.finished_without_copy, ("old",) * 5, read=("old",) * 5
+    ),
+    # Each copy: the right, the record, two deletions; then the record says that the move is over.
+    "finish in the engine without copies in transit and kv": replace(
+        _in_transit((Scene.imported, TO_ENGINE), Scene.finished_without_copy, ("old",) * 9), read=("old",) * 9
+    ),
+    "finish without copy in the engine": _in_engine(
+        (Scene.imported, move(Custody.KV, "old")),
+        Scene.finished_without_copy,
+        ("old",) * 5,
+        ("old", "old", "none", "none", "none"),
     ),
 }
 CASES: Final = [(name, writes) for name, command in COMMANDS.items() for writes in range(1, len(command.seen) + 1)]
@@ -207,8 +316,8 @@ def _record_of(keeper: Lifecycle) -> tuple[str, str]:
 
 
 @pytest.fixture
-def layout(kv_mount: str, transit_mount: str) -> Layout:
-    return Layout(kv_mount, PREFIX, transit_mount)
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return layout_of(request)
 
 
 @pytest.mark.parametrize(("name", "writes"), CASES)
@@ -217,13 +326,15 @@ def test_killed_command_leaves_a_working_state_and_completes_when_it_is_repeated
 ) -> None:
     command = COMMANDS[name]
     scene = command.scene()
-    with lifecycle_on(vault, layout.mount, transit_mount=layout.transit_mount) as keeper:
+    with lifecycle_at(vault, layout) as keeper:
         for step in command.before:
             step(scene, keeper)
 
         with killed_after(writes, vault, layout) as doomed, pytest.raises(Killed):
             command.run(scene, doomed)
         assert scene.state(keeper) == command.seen[writes - 1]
+        if command.read:
+            assert scene.read(keeper) == command.read[writes - 1]
 
         command.run(scene, keeper)
         assert scene.state(keeper) == command.seen[-1]
@@ -233,6 +344,10 @@ def test_killed_command_leaves_a_working_state_and_completes_when_it_is_repeated
 
         assert keeper.store.find(NAME) == after
         assert_no_key_is_twice_in_transit(keeper)
+        if command.read:
+            assert scene.read(keeper) == command.read[-1]
+        if after is not None and after.record.custody is Custody.ENGINE:
+            assert in_step(keeper.store)
 
 
 def assert_no_key_is_twice_in_transit(keeper: Lifecycle) -> None:
@@ -249,7 +364,7 @@ def test_no_command_writes_more_often_than_the_kills_above_cover(
     scene = command.scene()
     with (
         Wire(vault.address) as wire,
-        lifecycle_on(vault, layout.mount, address=wire.address, transit_mount=layout.transit_mount) as keeper,
+        lifecycle_at(vault, layout, address=wire.address) as keeper,
     ):
         for step in command.before:
             step(scene, keeper)
@@ -262,7 +377,7 @@ def test_rotation_that_is_killed_again_and_again_never_prunes_the_current_key(
     vault: VaultUnderTest, layout: Layout
 ) -> None:
     scene = Scene()
-    with lifecycle_on(vault, layout.mount) as keeper:
+    with lifecycle_at(vault, layout) as keeper:
         scene.imported(keeper)
         for _ in range(9):  # with version 1 that makes the ten that Vault keeps
             with killed_after(1, vault, layout) as doomed, pytest.raises(Killed):
@@ -277,7 +392,7 @@ def test_rotation_that_is_killed_again_and_again_never_prunes_the_current_key(
 
 def test_staged_and_half_done_versions_are_visible_without_their_values(vault: VaultUnderTest, layout: Layout) -> None:
     scene = Scene()
-    with lifecycle_on(vault, layout.mount) as keeper:
+    with lifecycle_at(vault, layout) as keeper:
         scene.imported(keeper)
         with killed_after(1, vault, layout) as doomed, pytest.raises(Killed):
             scene.rotated(doomed)
@@ -298,7 +413,8 @@ def program(wire: Wire, directory: Path, layout: Layout, *arguments: str) -> "su
     config = directory / "vault-asc.toml"
     config.write_text(
         f'version = 1\n[vault]\naddress = "{wire.address}"\n'
-        f'[store]\nmount = "{layout.mount}"\ntransit_mount = "{layout.transit_mount}"\n',
+        f'[store]\nmount = "{layout.mount}"\ntransit_mount = "{layout.transit_mount}"\n'
+        f'engine_mount = "{layout.engine_mount}"\n',
         encoding="utf-8",
     )
     return subprocess.Popen(
@@ -322,7 +438,11 @@ def private_file(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize(
     ("custody", "writes", "last"),
-    [*((Custody.KV, writes, 3) for writes in (1, 2, 3)), *((Custody.TRANSIT, writes, 4) for writes in (1, 2, 3, 4))],
+    [
+        (custody, writes, last)
+        for custody, last in ((Custody.KV, 3), (Custody.TRANSIT, 4), (Custody.ENGINE, 4))
+        for writes in range(1, last + 1)
+    ],
 )
 def test_program_killed_by_a_signal_while_it_rotates(
     vault: VaultUnderTest, layout: Layout, tmp_path: Path, custody: Custody, writes: int, last: int
@@ -354,3 +474,5 @@ def test_program_killed_by_a_signal_while_it_rotates(
         assert_no_key_is_twice_in_transit(keeper)
         keeper.rollback(NAME)
         assert scene.state(keeper) == "old"
+        if custody is Custody.ENGINE:
+            assert scene.read(keeper) == "old"

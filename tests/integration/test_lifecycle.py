@@ -7,7 +7,21 @@ import pytest
 
 from tests import keys
 from tests.conftest import Root
-from tests.support import NAME, PREFIX, TEAM, Wire, key_id, lifecycle_on, mint, minted_with, new_key, team
+from tests.support import (
+    NAME,
+    PREFIX,
+    TEAM,
+    Wire,
+    key_id,
+    layout_of,
+    lifecycle_at,
+    mint,
+    minted_with,
+    new_key,
+    read_by_role,
+    team,
+    verified,
+)
 from tests.vaults import VaultUnderTest
 from vault_asc.clock import iso
 from vault_asc.errors import (
@@ -19,9 +33,11 @@ from vault_asc.errors import (
 )
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.names import Custody
+from vault_asc.pointing import Change
 from vault_asc.record import VERSION_NAMES, State
+from vault_asc.store import Layout
 
 NOW = 1_780_000_000.0
 
@@ -40,8 +56,9 @@ class Keeper(Lifecycle):
         custody: Custody | None = None,
         *,
         escrow: bool = True,
+        role: str | None = None,
     ) -> Change:
-        return super().import_key(name, key, identity, custody or self.custody, escrow=escrow)
+        return super().import_key(name, key, identity, custody or self.custody, escrow=escrow, role=role)
 
 
 @pytest.fixture(params=list(Custody), ids=str)
@@ -51,16 +68,28 @@ def custody(request: pytest.FixtureRequest) -> Custody:
 
 only_kv = pytest.mark.parametrize("custody", [Custody.KV], indirect=True)
 only_transit = pytest.mark.parametrize("custody", [Custody.TRANSIT], indirect=True)
+only_engine = pytest.mark.parametrize("custody", [Custody.ENGINE], indirect=True)
+all_but_engine = pytest.mark.parametrize("custody", [Custody.KV, Custody.TRANSIT], indirect=True)
+"""What goes further back than to the version before: the engine keeps no other."""
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str, custody: Custody) -> Iterator[Keeper]:
-    with lifecycle_on(vault, kv_mount, clock=lambda: NOW, transit_mount=transit_mount) as made:
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return layout_of(request)
+
+
+@pytest.fixture
+def keeper(vault: VaultUnderTest, layout: Layout, custody: Custody) -> Iterator[Keeper]:
+    with lifecycle_at(vault, layout, clock=lambda: NOW) as made:
         yield Keeper(made.store, made.clock, custody)
 
 
-def versions(keeper: Lifecycle) -> list[int]:
-    return sorted(keeper.store.private_metadata(NAME).versions)
+def versions(keeper: Keeper) -> list[int]:
+    """Their numbers, as far as they are kept."""
+    if keeper.custody is not Custody.ENGINE:
+        return sorted(keeper.store.private_metadata(NAME).versions)
+    there = keeper.store.engine.find(NAME)
+    return sorted(version.number for version in there.versions) if there else []
 
 
 @pytest.fixture
@@ -74,10 +103,13 @@ def generations(keeper: Lifecycle) -> list[PrivateKey]:
 
 
 def is_current(keeper: Lifecycle, generations: list[PrivateKey], number: int) -> bool:
-    stored = keeper.store.read(NAME)
-    return stored.record.private_version == number and minted_with(
-        keeper.store, generations[number - 1], key_id(number)
-    )
+    record, key, kid = keeper.store.read(NAME).record, generations[number - 1], key_id(number)
+    if record.custody is Custody.ENGINE:
+        token = read_by_role(keeper.store)
+        if token.key_id != kid:
+            return False
+        verified(token, key)
+    return record.version == number and minted_with(keeper.store, key, kid)
 
 
 # Import.
@@ -90,12 +122,12 @@ def test_import_writes_the_record_and_the_key_mints(keeper: Lifecycle) -> None:
 
     assert change.changed
     record = change.stored.record
-    assert (record.identity, record.spki_sha256, record.private_version) == (TEAM, key.spki_sha256, 1)
+    assert (record.identity, record.spki_sha256, record.version) == (TEAM, key.spki_sha256, 1)
     assert (record.imported_at, record.imported_by, record.changed_by) == (iso(NOW), "root", "root")
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
-def test_same_import_again_changes_nothing(keeper: Lifecycle) -> None:
+def test_same_import_again_changes_nothing(keeper: Keeper) -> None:
     key = new_key()
     first = keeper.import_key(NAME, key, TEAM)
     again = keeper.import_key(NAME, key, TEAM)
@@ -112,7 +144,7 @@ def test_same_import_again_changes_nothing(keeper: Lifecycle) -> None:
     ],
     ids=["key ID", "individual", "audience"],
 )
-def test_the_same_key_with_other_ids_is_a_conflict_that_says_what_is_recorded(keeper: Lifecycle, who: Identity) -> None:
+def test_the_same_key_with_other_ids_is_a_conflict_that_says_what_is_recorded(keeper: Keeper, who: Identity) -> None:
     key = new_key()
     before = keeper.import_key(NAME, key, TEAM).stored
 
@@ -128,7 +160,7 @@ def test_the_same_key_with_other_ids_is_a_conflict_that_says_what_is_recorded(ke
     assert versions(keeper) == [1]
 
 
-def test_other_key_under_a_taken_name_is_a_conflict_that_says_whose_it_is(keeper: Lifecycle) -> None:
+def test_other_key_under_a_taken_name_is_a_conflict_that_says_whose_it_is(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
 
     with pytest.raises(ConflictError) as caught:
@@ -149,45 +181,48 @@ def test_import_after_destruction_begins_anew(keeper: Lifecycle) -> None:
     key = new_key()
     change = keeper.import_key(NAME, key, team(keys.OTHER_KEY_ID))
 
-    assert (change.stored.version, change.stored.record.private_version) == (1, 1)
+    assert (change.stored.version, change.stored.record.version) == (1, 1)
     assert minted_with(keeper.store, key, keys.OTHER_KEY_ID)
 
 
 # Stage and promote.
 
 
-def test_staged_key_is_seen_in_the_note_and_by_nobody_who_mints(keeper: Lifecycle) -> None:
+def test_staged_key_is_seen_in_the_note_and_by_nobody_who_mints(keeper: Keeper) -> None:
     old, new = new_key(), new_key()
     before = keeper.import_key(NAME, old, TEAM).stored
 
     note = keeper.stage(NAME, new, keys.OTHER_KEY_ID)
 
-    assert (note.private_version, note.key_id, note.spki_sha256) == (2, keys.OTHER_KEY_ID, new.spki_sha256)
+    assert (note.version(keeper.custody), note.key_id, note.spki_sha256) == (2, keys.OTHER_KEY_ID, new.spki_sha256)
     assert (note.staged_at, note.staged_by) == (iso(NOW), "root")
     assert keeper.store.note(NAME)[0] == note
     assert keeper.store.read(NAME) == before
-    assert keeper.store.private_metadata(NAME).versions[2].readable
+    assert versions(keeper) == [1, 2]
     assert minted_with(keeper.store, old, keys.KEY_ID)
+    if keeper.custody is Custody.ENGINE:
+        verified(read_by_role(keeper.store), old)
 
 
-def test_staging_the_same_key_again_writes_nothing(keeper: Lifecycle) -> None:
+def test_staging_the_same_key_again_writes_nothing(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     new = new_key()
     assert keeper.stage(NAME, new, keys.OTHER_KEY_ID) == keeper.stage(NAME, new, keys.OTHER_KEY_ID)
     assert versions(keeper) == [1, 2]
 
 
-def test_staging_another_key_replaces_what_was_staged(keeper: Lifecycle) -> None:
+def test_staging_another_key_replaces_what_was_staged(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     keeper.stage(NAME, new_key(), key_id(2))
     new = new_key()
-    assert keeper.stage(NAME, new, key_id(3)).private_version == 3
+    assert keeper.stage(NAME, new, key_id(3)).version(keeper.custody) == 3
 
     keeper.promote(NAME)
 
     assert minted_with(keeper.store, new, key_id(3))
 
 
+@all_but_engine
 @pytest.mark.parametrize("deed", ["delete", "destroy"])
 def test_staged_version_that_is_gone_is_staged_anew(keeper: Lifecycle, root: Root, kv_mount: str, deed: str) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
@@ -200,7 +235,7 @@ def test_staged_version_that_is_gone_is_staged_anew(keeper: Lifecycle, root: Roo
     assert keeper.stage(NAME, new, keys.OTHER_KEY_ID).private_version == 3
 
 
-def test_current_key_is_not_staged(keeper: Lifecycle) -> None:
+def test_current_key_is_not_staged(keeper: Keeper) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM)
     with pytest.raises(PrivateKeyError, match=r"this is the current key of .* already, nothing was staged"):
@@ -259,13 +294,13 @@ def test_what_is_no_fingerprint_is_refused_as_such(keeper: Lifecycle, wrong: str
         keeper.promote(NAME, wrong)
 
 
-def test_a_rotation_to_the_same_key_with_another_id_is_refused(keeper: Lifecycle) -> None:
+def test_a_rotation_to_the_same_key_with_another_id_is_refused(keeper: Keeper) -> None:
     key = new_key()
     before = keeper.import_key(NAME, key, TEAM).stored
     with pytest.raises(ConflictError, match="nothing was changed"):
         keeper.rotate(NAME, key, keys.OTHER_KEY_ID)
     assert keeper.store.read(NAME) == before
-    assert keeper.store.private_metadata(NAME).current_version == 1
+    assert versions(keeper) == [1]
 
 
 def test_nothing_to_promote(keeper: Lifecycle) -> None:
@@ -280,9 +315,12 @@ def test_nothing_to_promote(keeper: Lifecycle) -> None:
         keeper.promote(NAME)
 
 
-def test_version_without_a_note_is_not_promoted(keeper: Lifecycle) -> None:
+def test_version_without_a_note_is_not_promoted(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
-    keeper.store.write_private(NAME, new_key(), keys.OTHER_KEY_ID, cas=1)  # left by an interrupted command
+    if keeper.custody is Custody.ENGINE:  # left by an interrupted command
+        keeper.store.engine.stage(NAME, new_key(), team(keys.OTHER_KEY_ID))
+    else:
+        keeper.store.write_private(NAME, new_key(), keys.OTHER_KEY_ID, cas=1)
     with pytest.raises(NotFoundError, match="nothing is staged"):
         keeper.promote(NAME)
 
@@ -303,13 +341,20 @@ def test_forged_note_gives_no_token(keeper: Lifecycle, root: Root, kv_mount: str
     assert minted_with(keeper.store, old, keys.KEY_ID)
 
 
-@only_transit
-def test_forged_note_is_not_promoted_in_transit(keeper: Lifecycle, root: Root, kv_mount: str) -> None:
+@pytest.mark.parametrize("custody", [Custody.TRANSIT, Custody.ENGINE], indirect=True)
+def test_forged_note_is_not_promoted_where_the_public_key_is_known(
+    keeper: Keeper, root: Root, kv_mount: str, custody: Custody
+) -> None:
     old, new = new_key(), new_key()
     keeper.import_key(NAME, old, TEAM)
     note = keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
-    for change in ({"spki_sha256": new.spki_sha256}, {"transit_version": 3}, {"transit_version": 1}):
-        root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": note._asdict() | change})
+    number = f"{custody}_version"
+    # Of a forged key ID Transit knows nothing.
+    changes: list[dict[str, object]] = [{"spki_sha256": new.spki_sha256}, {number: 3}, {number: 1}]
+    if custody is Custody.ENGINE:
+        changes.append({"key_id": key_id(7)})
+    for change in changes:
+        root("POST", f"{kv_mount}/data/{PREFIX}/staged/{NAME}", {"data": {**note._asdict(), **change}})
         with pytest.raises(NotFoundError, match="nothing is staged"):
             keeper.promote(NAME)
     assert minted_with(keeper.store, old, keys.KEY_ID)
@@ -325,11 +370,11 @@ def test_rotation_keeps_who_the_key_is_and_says_who_brought_the_new_one(keeper: 
     after = keeper.rotate(NAME, new, keys.OTHER_KEY_ID).stored.record
 
     assert (after.identity.issuer_id, after.identity.audience) == (before.identity.issuer_id, before.identity.audience)
-    assert (after.identity.key_id, after.private_version) == (keys.OTHER_KEY_ID, 2)
+    assert (after.identity.key_id, after.version) == (keys.OTHER_KEY_ID, 2)
     assert minted_with(keeper.store, new, keys.OTHER_KEY_ID)
 
 
-def test_same_rotation_again_changes_nothing(keeper: Lifecycle) -> None:
+def test_same_rotation_again_changes_nothing(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     new = new_key()
     assert keeper.rotate(NAME, new, keys.OTHER_KEY_ID).changed
@@ -341,7 +386,7 @@ def test_rotation_completes_what_was_staged(keeper: Lifecycle) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     new = new_key()
     keeper.stage(NAME, new, keys.OTHER_KEY_ID)
-    assert keeper.rotate(NAME, new, keys.OTHER_KEY_ID).stored.record.private_version == 2
+    assert keeper.rotate(NAME, new, keys.OTHER_KEY_ID).stored.record.version == 2
 
 
 def test_disabled_key_stays_disabled_when_it_is_rotated(keeper: Lifecycle) -> None:
@@ -350,16 +395,16 @@ def test_disabled_key_stays_disabled_when_it_is_rotated(keeper: Lifecycle) -> No
     assert keeper.rotate(NAME, new_key(), keys.OTHER_KEY_ID).stored.record.state is State.DISABLED
 
 
-def test_twelve_rotations_with_the_ten_versions_that_vault_keeps(keeper: Lifecycle) -> None:
+def test_twelve_rotations_with_the_ten_versions_that_vault_keeps_and_the_two_of_the_engine(keeper: Keeper) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     for number in range(12):
         new = new_key()
         keeper.rotate(NAME, new, key_id(number))
         assert minted_with(keeper.store, new, key_id(number))
-    assert versions(keeper) == list(range(4, 14))
+    assert versions(keeper) == ([12, 13] if keeper.custody is Custody.ENGINE else list(range(4, 14)))
 
 
-def test_key_that_does_not_exist(keeper: Lifecycle) -> None:
+def test_key_that_does_not_exist(keeper: Keeper) -> None:
     for command in (
         lambda: keeper.stage(NAME, new_key(), keys.KEY_ID),
         lambda: keeper.promote(NAME),
@@ -369,7 +414,7 @@ def test_key_that_does_not_exist(keeper: Lifecycle) -> None:
     ):
         with pytest.raises(NotFoundError, match=f'no key "{NAME}" in'):
             command()
-    assert keeper.store.private_metadata(NAME).current_version == 0
+    assert versions(keeper) == []
 
 
 # Rollback.
@@ -384,6 +429,7 @@ def test_rollback_goes_one_back_and_promotion_forward_again(keeper: Lifecycle, g
     assert is_current(keeper, generations, 3)
 
 
+@all_but_engine
 def test_rollback_to_a_version_and_further_back(
     custody: Custody, keeper: Lifecycle, generations: list[PrivateKey]
 ) -> None:
@@ -400,13 +446,13 @@ def test_rollback_to_a_version_and_further_back(
 
 
 def test_rollback_after_a_rollback_and_a_rotation_skips_what_was_withdrawn(
-    keeper: Lifecycle, generations: list[PrivateKey]
+    keeper: Keeper, generations: list[PrivateKey]
 ) -> None:
     keeper.rollback(NAME)
     generations.append(new_key())
     keeper.rotate(NAME, generations[3], key_id(4))
     assert is_current(keeper, generations, 4)
-    assert versions(keeper) == [1, 2, 3, 4]
+    assert versions(keeper) == ([2, 4] if keeper.custody is Custody.ENGINE else [1, 2, 3, 4])
 
     keeper.rollback(NAME)
 
@@ -414,24 +460,25 @@ def test_rollback_after_a_rollback_and_a_rotation_skips_what_was_withdrawn(
 
 
 def test_rollback_skips_what_is_no_record(
-    keeper: Lifecycle, root: Root, kv_mount: str, generations: list[PrivateKey]
+    keeper: Keeper, root: Root, kv_mount: str, generations: list[PrivateKey]
 ) -> None:
     path = f"{kv_mount}/data/{PREFIX}/keys/{NAME}"
     good = root("GET", path)["data"]["data"]
-    for bad in ({"format": 99}, {"hello": "world"}, {**good, "private_version": "two"}, {**good, "state": "asleep"}):
+    for bad in ({"format": 99}, {"hello": "world"}, {**good, "key_id": "two"}, {**good, "state": "asleep"}):
         root("POST", path, {"data": bad})
     root("POST", path, {"data": good})
 
     keeper.rollback(NAME)
     assert is_current(keeper, generations, 2)
-    keeper.rollback(NAME, 1)
-    assert is_current(keeper, generations, 1)
+    if keeper.custody is not Custody.ENGINE:
+        keeper.rollback(NAME, 1)
+        assert is_current(keeper, generations, 1)
 
 
 def test_rollback_keeps_the_state_and_restores_who_imported(keeper: Lifecycle, generations: list[PrivateKey]) -> None:
     keeper.set_state(NAME, State.DISABLED)
     record = keeper.rollback(NAME).stored.record
-    assert (record.state, record.private_version) == (State.DISABLED, 2)
+    assert (record.state, record.version) == (State.DISABLED, 2)
     keeper.set_state(NAME, State.ENABLED)
     assert is_current(keeper, generations, 2)
 
@@ -483,18 +530,16 @@ def test_rollback_in_transit_to_a_version_that_is_gone(
 
 
 def test_rollback_reads_no_private_part(
-    vault: VaultUnderTest, kv_mount: str, transit_mount: str, generations: list[PrivateKey]
+    vault: VaultUnderTest, layout: Layout, custody: Custody, generations: list[PrivateKey]
 ) -> None:
-    with (
-        Wire(vault.address) as wire,
-        lifecycle_on(vault, kv_mount, address=wire.address, transit_mount=transit_mount) as keeper,
-    ):
+    with Wire(vault.address) as wire, lifecycle_at(vault, layout, address=wire.address) as keeper:
         keeper.rollback(NAME)
         keeper.rotate(NAME, new_key(), key_id(4))
         keeper.set_state(NAME, State.DISABLED)
         keeper.destroy(NAME)
-    assert ("GET", f"{kv_mount}/data/{PREFIX}/private/{NAME}") not in wire.calls
-    assert any(f"data/{PREFIX}/private/{NAME}" in path for path in wire.writes)
+    private = f"{layout.mount}/data/{PREFIX}/private/{NAME}"
+    assert ("GET", private) not in wire.calls
+    assert (private in wire.writes) == (custody is not Custody.ENGINE)
 
 
 # Disable, enable, destroy.
@@ -519,7 +564,7 @@ def test_enabled_key_is_not_destroyed(keeper: Lifecycle) -> None:
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
-def test_destruction_leaves_nothing_and_can_be_repeated(keeper: Lifecycle, root: Root, kv_mount: str) -> None:
+def test_destruction_leaves_nothing_and_can_be_repeated(keeper: Keeper, root: Root, kv_mount: str) -> None:
     keeper.import_key(NAME, new_key(), TEAM)
     keeper.import_key("other", new_key(), TEAM)
     keeper.stage(NAME, new_key(), keys.OTHER_KEY_ID)
@@ -529,7 +574,13 @@ def test_destruction_leaves_nothing_and_can_be_repeated(keeper: Lifecycle, root:
     assert not keeper.destroy(NAME)
 
     assert keeper.store.transit.find(f"{PREFIX}.{NAME}") is None
-    for kind in ("keys", "private"):
+    in_kv = ["keys"]
+    if keeper.custody is Custody.ENGINE:
+        engine = keeper.store.layout.engine_mount
+        assert [root("LIST", f"{engine}/{kind}")["data"]["keys"] for kind in ("keys", "roles")] == [["other"]] * 2
+    else:
+        in_kv.append("private")
+    for kind in in_kv:
         assert root("LIST", f"{kv_mount}/metadata/{PREFIX}/{kind}")["data"]["keys"] == ["other"]
     with pytest.raises(NotFoundError):
         root("LIST", f"{kv_mount}/metadata/{PREFIX}/staged")

@@ -2,12 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import permutations
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import keys
 from tests.conftest import Root, TokenWith
-from tests.support import NAME, PREFIX, TEAM, Wire, key_id, lifecycle_on, mint, minted_with, new_key, verified
+from tests.support import (
+    NAME,
+    PREFIX,
+    TEAM,
+    Wire,
+    in_step,
+    key_id,
+    layout_of,
+    lifecycle_at,
+    mint,
+    minted_with,
+    new_key,
+    read_by_role,
+    verified,
+)
 from tests.vaults import VaultUnderTest
 from vault_asc import policy
 from vault_asc.errors import (
@@ -18,23 +34,28 @@ from vault_asc.errors import (
     TokenRequestError,
     VaultError,
 )
-from vault_asc.lifecycle import Change, Lifecycle
+from vault_asc.key.private_key import PrivateKey
+from vault_asc.lifecycle import Lifecycle
 from vault_asc.moving import Moving
 from vault_asc.names import Custody
 from vault_asc.record import Record, State, StoredRecord
 from vault_asc.store import Store
 
-KEY = f"{PREFIX}.{NAME}"
-OTHER = {Custody.KV: Custody.TRANSIT, Custody.TRANSIT: Custody.KV}
+if TYPE_CHECKING:
+    from vault_asc.pointing import Change
 
-each_way = pytest.mark.parametrize("start", list(Custody), ids=lambda custody: f"from {custody}")
+KEY = f"{PREFIX}.{NAME}"
+
+each_way = pytest.mark.parametrize(
+    ("start", "to"), [pytest.param(*way, id="from {} to {}".format(*way)) for way in permutations(Custody, 2)]
+)
 
 Write = Callable[[str, str], None]
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as made:
+def keeper(request: pytest.FixtureRequest, vault: VaultUnderTest) -> Iterator[Lifecycle]:
+    with lifecycle_at(vault, layout_of(request)) as made:
         yield made
 
 
@@ -65,13 +86,28 @@ def private_path(keeper: Lifecycle) -> str:
     return f"{keeper.store.layout.mount}/data/{PREFIX}/private/{NAME}"
 
 
+def token_path(keeper: Lifecycle, role: str = NAME) -> str:
+    return f"{keeper.store.layout.engine_mount}/token/{role}"
+
+
+def needed(keeper: Lifecycle, custody: Custody) -> tuple[str, str]:
+    """Path and capability that a minter needs in a custody."""
+    return {
+        Custody.KV: (private_path(keeper), "read"),
+        Custody.TRANSIT: (sign_path(keeper), "update"),
+        Custody.ENGINE: (token_path(keeper), "read"),
+    }[custody]
+
+
 def grant(keeper: Lifecycle, *custodies: Custody) -> str:
     """A policy that has what a minter needs in these custodies."""
-    stanzas = {
-        Custody.KV: f'path "{private_path(keeper)}" {{ capabilities = ["read"] }}',
-        Custody.TRANSIT: f'path "{sign_path(keeper)}" {{ capabilities = ["update"] }}',
-    }
-    return "\n".join(stanzas[custody] for custody in custodies)
+    stanza = 'path "{}" {{ capabilities = ["{}"] }}'
+    return "\n".join(stanza.format(*needed(keeper, custody)) for custody in custodies)
+
+
+def file_of(keeper: Lifecycle, key: PrivateKey) -> PrivateKey | None:
+    """The file, where nothing else leads out."""
+    return key if record(keeper).private_version is None else None
 
 
 def record(keeper: Lifecycle) -> Record:
@@ -83,16 +119,15 @@ def record(keeper: Lifecycle) -> Record:
 
 @each_way
 def test_move_needs_the_grant_of_the_new_custody_for_everybody_who_has_that_of_the_old(
-    keeper: Lifecycle, moving: Moving, write_policy: Write, start: Custody
+    keeper: Lifecycle, moving: Moving, write_policy: Write, start: Custody, to: Custody
 ) -> None:
-    key, to = new_key(), OTHER[start]
+    key = new_key()
     before = keeper.import_key(NAME, key, TEAM, start).stored
-    path = {Custody.KV: private_path(keeper), Custody.TRANSIT: sign_path(keeper)}[to]
-    capability = {Custody.KV: "read", Custody.TRANSIT: "update"}[to]
+    path, capability = needed(keeper, to)
 
     def refusal() -> str:
         with pytest.raises(TokenRequestError, match=f'in custody {to} need "{capability}" on "{path}"') as caught:
-            moving.move(NAME, to)
+            moving.move(NAME, to, file_of(keeper, key))
         assert f"policy write minter --key {NAME} --custody {start} --custody {to}" in str(caught.value.hint)
         assert keeper.store.read(NAME) == before
         return caught.value.message
@@ -106,7 +141,7 @@ def test_move_needs_the_grant_of_the_new_custody_for_everybody_who_has_that_of_t
     assert refusal().endswith("policies grant the one and not the other: second; nothing was changed")
 
     write_policy("second", grant(keeper, start, to))
-    change = moving.move(NAME, to)
+    change = moving.move(NAME, to, file_of(keeper, key))
 
     assert (change.changed, change.before) == (True, before)
     assert (change.stored.record.custody, change.stored.record.moved_from) == (to, start)
@@ -124,11 +159,10 @@ def test_move_can_be_made_without_a_look_at_the_policies(
     path "{layout.transit_mount}/*" {{ capabilities = ["read", "update"] }}
     path "sys/internal/ui/mounts/*" {{ capabilities = ["read"] }}
     """
-    with lifecycle_on(
+    with lifecycle_at(
         vault,
-        layout.mount,
+        layout,
         token_with(text),
-        transit_mount=layout.transit_mount,
         advice=lambda path, capability: f"see to {capability} of {path}",
     ) as somebody:
         with pytest.raises(
@@ -152,11 +186,13 @@ def test_minter_with_the_shipped_policy_mints_before_during_and_after(
     token_with: TokenWith,
     root: Root,
     start: Custody,
+    to: Custody,
     file: bool,
 ) -> None:
     key, layout = new_key(), keeper.store.layout
     keeper.import_key(NAME, key, TEAM, start, escrow=not file)
     store = {"mount": layout.mount, "prefix": PREFIX, "transit_mount": layout.transit_mount}
+    store |= {"engine_mount": layout.engine_mount}
 
     def shipped(*custodies: Custody) -> str:
         return policy.render("minter", **store, key=NAME, custodies=custodies)
@@ -165,9 +201,9 @@ def test_minter_with_the_shipped_policy_mints_before_during_and_after(
     (name,) = root("POST", "auth/token/lookup", {"token": token.reveal()})["data"]["policies"]
     seen = []
     with (
-        lifecycle_on(vault, layout.mount, token, transit_mount=layout.transit_mount) as minter,
+        lifecycle_at(vault, layout, token) as minter,
         Wire(vault.address) as wire,
-        lifecycle_on(vault, layout.mount, address=wire.address, transit_mount=layout.transit_mount) as owner,
+        lifecycle_at(vault, layout, address=wire.address) as owner,
     ):
 
         def look(method: str, _path: str) -> None:
@@ -177,14 +213,14 @@ def test_minter_with_the_shipped_policy_mints_before_during_and_after(
 
         look("before", "")
         wire.done = look
-        for to in (OTHER[start], start):
+        for old, new in ((start, to), (to, start)):
             moving = Moving(owner)
-            assert moving.move(NAME, to, key if file else None).changed
+            assert moving.move(NAME, new, key if file else file_of(keeper, key)).changed
             with pytest.raises(TokenRequestError, match=f"is still granted by {name}$"):
                 moving.finish(NAME)
-            assert record(keeper).moved_from is OTHER[to]
+            assert record(keeper).moved_from is old
 
-            root("PUT", f"sys/policies/acl/{name}", {"policy": shipped(to)})
+            root("PUT", f"sys/policies/acl/{name}", {"policy": shipped(new)})
             assert moving.finish(NAME, remove_copy=file).changed
             assert record(keeper).moved_from is None
             assert not moving.finish(NAME, remove_copy=file).changed
@@ -207,18 +243,18 @@ class RacedStore(Store):
 
 @each_way
 def test_mint_between_whose_two_calls_a_whole_move_lies_is_of_the_new_custody(
-    keeper: Lifecycle, moving: Moving, start: Custody
+    keeper: Lifecycle, moving: Moving, start: Custody, to: Custody
 ) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM, start)
 
     def meanwhile() -> None:
-        moving.move(NAME, OTHER[start], granted=True)
+        moving.move(NAME, to, file_of(keeper, key), granted=True)
         moving.finish(NAME, remove_copy=True)
 
     minted = mint(RacedStore(keeper.store.vault, keeper.store.layout, [meanwhile]))
 
-    assert minted.stored.record.custody is OTHER[start]
+    assert minted.stored.record.custody is to
     verified(minted.token, key)
 
 
@@ -243,7 +279,7 @@ HARMLESS: dict[str, str] = {
     # Below the path of a key in Transit it can be signed with too.
     "denied": 'path "{path}" {{ capabilities = ["deny"] }}\npath "{path}/*" {{ capabilities = ["deny"] }}\n'
     'path "{mount}/*" {{ capabilities = ["{capability}"] }}',
-    "other capability": 'path "{path}" {{ capabilities = ["list", "create"] }}',
+    "other capability": 'path "{path}" {{ capabilities = ["list", "delete"] }}',
     "other key": 'path "{path}-2" {{ capabilities = ["{capability}"] }}',
     "above": 'path "{mount}" {{ capabilities = ["{capability}"] }}',
     "record": 'path "{mount}/data/asc/keys/prod" {{ capabilities = ["read"] }}',
@@ -251,33 +287,39 @@ HARMLESS: dict[str, str] = {
 
 
 def filled(text: str, keeper: Lifecycle, custody: Custody) -> str:
-    in_kv = custody is Custody.KV
-    path = private_path(keeper) if in_kv else sign_path(keeper)
+    path, capability = needed(keeper, custody)
     folder, _, last = path.rpartition("/")
     return text.format(
         path=path,
-        capability="read" if in_kv else "update",
+        capability=capability,
         mount=path.split("/")[0],
-        plus=f"{folder}/+" if in_kv else f"{path.split('/')[0]}/+/{last}",
+        plus=f"{path.split('/')[0]}/+/{last}" if custody is Custody.TRANSIT else f"{folder}/+",
         template=f"{folder}/{{{{identity.entity.name}}}}",
     )
 
 
-@each_way
+@pytest.mark.parametrize(
+    ("start", "to"),
+    [
+        pytest.param(start, to, id=f"from {start}")
+        for start, to in zip(Custody, (Custody.TRANSIT, Custody.KV, Custody.KV), strict=True)
+    ],
+)
 @pytest.mark.parametrize("case", [*TEXTS, *HARMLESS])
 def test_finish_names_the_policies_that_still_grant_the_old_custody(
-    keeper: Lifecycle, moving: Moving, write_policy: Write, start: Custody, case: str
+    keeper: Lifecycle, moving: Moving, write_policy: Write, start: Custody, to: Custody, case: str
 ) -> None:
-    keeper.import_key(NAME, new_key(), TEAM, start)
-    moving.move(NAME, OTHER[start], granted=True)
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, start)
+    moving.move(NAME, to, file_of(keeper, key), granted=True)
     for name in ("zz-first", "aa-second"):
         write_policy(name, filled((TEXTS | HARMLESS)[case], keeper, start))
-    write_policy("right", grant(keeper, OTHER[start]))
+    write_policy("right", grant(keeper, to))
 
     if case in HARMLESS:
         assert moving.finish(NAME).changed
         return
-    with pytest.raises(TokenRequestError, match=f'"{NAME}" to custody {OTHER[start]} is not finished') as caught:
+    with pytest.raises(TokenRequestError, match=f'"{NAME}" to custody {to} is not finished') as caught:
         moving.finish(NAME, remove_copy=True)
 
     assert caught.value.message.endswith("is still granted by aa-second, zz-first")
@@ -365,20 +407,20 @@ def test_key_that_never_moved_has_nothing_to_finish(keeper: Lifecycle, moving: M
 
 @each_way
 def test_copy_stays_when_somebody_moves_back_at_the_same_time(
-    vault: VaultUnderTest, keeper: Lifecycle, moving: Moving, start: Custody
+    vault: VaultUnderTest, keeper: Lifecycle, moving: Moving, start: Custody, to: Custody
 ) -> None:
     key, layout = new_key(), keeper.store.layout
     keeper.import_key(NAME, key, TEAM, start)
-    moving.move(NAME, OTHER[start], granted=True)
+    moving.move(NAME, to, file_of(keeper, key), granted=True)
     moved: list[Change] = []
 
     def move_back(method: str, path: str) -> None:
         if method == "POST" and path.endswith(layout.record(NAME)) and not moved:
-            moved.append(moving.move(NAME, start, granted=True))
+            moved.append(moving.move(NAME, start, file_of(keeper, key), granted=True))
 
     with (
         Wire(vault.address) as wire,
-        lifecycle_on(vault, layout.mount, address=wire.address, transit_mount=layout.transit_mount) as late,
+        lifecycle_at(vault, layout, address=wire.address) as late,
     ):
         wire.fate = move_back
         with pytest.raises(ConflictError, match=f'the record of "{NAME}" was changed by root'):
@@ -391,20 +433,24 @@ def test_copy_stays_when_somebody_moves_back_at_the_same_time(
 # Back, and what it needs.
 
 
-def test_move_back_needs_escrow_or_the_file(keeper: Lifecycle, moving: Moving) -> None:
+@pytest.mark.parametrize(
+    ("start", "to"), [(start, to) for start, to in permutations(Custody, 2) if start is not Custody.KV]
+)
+def test_move_needs_escrow_or_the_file(keeper: Lifecycle, moving: Moving, start: Custody, to: Custody) -> None:
     key = new_key()
-    before = keeper.import_key(NAME, key, TEAM, Custody.TRANSIT, escrow=False).stored
+    before = keeper.import_key(NAME, key, TEAM, start, escrow=False).stored
 
-    with pytest.raises(NotFoundError, match="there is no escrow of the current version") as caught:
-        moving.move(NAME, Custody.KV, granted=True)
-    assert f"vault-asc key move {NAME} --custody kv --file FILE" in str(caught.value.hint)
+    with pytest.raises(NotFoundError, match="there is no private part of the current version") as caught:
+        moving.move(NAME, to, granted=True)
+    assert f"vault-asc key move {NAME} --custody {to} --file FILE" in str(caught.value.hint)
     with pytest.raises(PrivateKeyError, match=f'this is not the current key of "{NAME}"') as refused:
-        moving.move(NAME, Custody.KV, new_key(), granted=True)
+        moving.move(NAME, to, new_key(), granted=True)
     assert f"key ID {keys.KEY_ID}" in str(refused.value.hint)
     assert keeper.store.read(NAME) == before
     assert keeper.store.private_metadata(NAME).current_version == 0
+    assert keeper.leftovers(NAME).keys() <= {start}
 
-    assert moving.move(NAME, Custody.KV, key, granted=True).changed
+    assert moving.move(NAME, to, key, granted=True).changed
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
@@ -416,10 +462,12 @@ def test_wrong_file_is_refused_on_the_way_to_transit_too(keeper: Lifecycle, movi
     assert keeper.store.transit.find(KEY) is None
 
 
-@each_way
+@pytest.mark.parametrize(
+    ("start", "to"), [(start, to) for start, to in permutations(Custody, 2) if start is not Custody.ENGINE]
+)
 @pytest.mark.parametrize("swap", ["key", "key ID", "garbage"])
 def test_private_part_that_somebody_has_swapped_is_refused_before_the_record_changes(
-    keeper: Lifecycle, moving: Moving, root: Root, start: Custody, swap: str
+    keeper: Lifecycle, moving: Moving, root: Root, start: Custody, to: Custody, swap: str
 ) -> None:
     key = new_key()
     before = keeper.import_key(NAME, key, TEAM, start).stored
@@ -434,38 +482,45 @@ def test_private_part_that_somebody_has_swapped_is_refused_before_the_record_cha
     root("POST", private_path(keeper), {"data": bad})
 
     with pytest.raises(VaultError, match=r"does not belong to the record|is not usable"):
-        moving.move(NAME, OTHER[start], granted=True)
+        moving.move(NAME, to, granted=True)
 
     assert keeper.store.read(NAME) == before
     if start is Custody.KV:
-        assert keeper.store.transit.find(KEY) is None
-    assert moving.move(NAME, OTHER[start], key, granted=True).changed  # the file is good
+        assert not keeper.leftovers(NAME)
+    assert moving.move(NAME, to, key, granted=True).changed  # the file is good
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
 
-def test_rotations_on_both_sides_are_carried_along(keeper: Lifecycle, moving: Moving) -> None:
+@pytest.mark.parametrize("other", [Custody.TRANSIT, Custody.ENGINE])
+def test_rotations_on_both_sides_are_carried_along(keeper: Lifecycle, moving: Moving, other: Custody) -> None:
     made = [new_key() for _ in range(5)]
     keeper.import_key(NAME, made[0], TEAM)
     for number in range(1, 5):
         keeper.rotate(NAME, made[number], key_id(number))
-        moving.move(NAME, OTHER[record(keeper).custody], granted=True)
+        to = Custody.KV if record(keeper).custody is other else other
+        moving.move(NAME, to, file_of(keeper, made[number]), granted=True)
         assert minted_with(keeper.store, made[number], key_id(number))
+        if to is Custody.ENGINE:
+            assert in_step(keeper.store)
     assert record(keeper).custody is Custody.KV
 
     keeper.rollback(NAME)  # to what was current in KV before
 
     assert minted_with(keeper.store, made[3], key_id(3))
-    assert record(keeper).transit_key == KEY
+    assert (record(keeper).role, record(keeper).transit_key) == (
+        (NAME, None) if other is Custody.ENGINE else (None, KEY)
+    )
     keeper.set_state(NAME, State.DISABLED)
     keeper.destroy(NAME)
-    assert keeper.store.transit.find(KEY) is None
+    assert not keeper.leftovers(NAME)
 
 
-def test_no_rollback_to_a_number_that_kv_has_given_again(keeper: Lifecycle, moving: Moving) -> None:
+@pytest.mark.parametrize("other", [Custody.TRANSIT, Custody.ENGINE])
+def test_no_rollback_to_a_number_that_kv_has_given_again(keeper: Lifecycle, moving: Moving, other: Custody) -> None:
     made = [new_key() for _ in range(4)]
     keeper.import_key(NAME, made[0], TEAM)
     keeper.rotate(NAME, made[1], key_id(1))
-    moving.move(NAME, Custody.TRANSIT, granted=True)
+    moving.move(NAME, other, granted=True)
     moving.finish(NAME, remove_copy=True)
     moving.move(NAME, Custody.KV, made[1], granted=True)
     keeper.stage(NAME, made[2], key_id(2))
@@ -483,20 +538,30 @@ def test_no_rollback_to_a_number_that_kv_has_given_again(keeper: Lifecycle, movi
 def test_what_an_interrupted_move_has_left_in_transit_is_destroyed_too(keeper: Lifecycle) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM)
-    keeper.placement.put_transit(NAME, key, None)
+    keeper.placement.transit.put(NAME, key, None)
     keeper.set_state(NAME, State.DISABLED)
 
     assert keeper.destroy(NAME)
 
-    assert keeper.leftover(NAME) == KEY  # it could be another store's
+    assert keeper.leftovers(NAME) == {Custody.TRANSIT: KEY}  # it could be another store's
     assert keeper.destroy(NAME, leftover=True)
     assert keeper.store.transit.find(KEY) is None
 
 
-def test_disabled_key_is_moved_and_stays_disabled(keeper: Lifecycle, moving: Moving) -> None:
-    keeper.import_key(NAME, new_key(), TEAM)
+@each_way
+def test_disabled_key_is_moved_and_stays_disabled(
+    keeper: Lifecycle, moving: Moving, start: Custody, to: Custody
+) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, start)
     keeper.set_state(NAME, State.DISABLED)
-    assert moving.move(NAME, Custody.TRANSIT, granted=True).stored.record.state is State.DISABLED
+    moved = moving.move(NAME, to, file_of(keeper, key), granted=True).stored.record
+    assert (moved.custody, moved.state) == (to, State.DISABLED)
+    if Custody.ENGINE in {start, to}:
+        with pytest.raises(TokenRequestError, match="is disabled"):
+            read_by_role(keeper.store)
+        keeper.set_state(NAME, State.ENABLED)
+        verified(read_by_role(keeper.store), key)
 
 
 def test_unknown_key_is_not_moved(moving: Moving) -> None:
@@ -504,3 +569,147 @@ def test_unknown_key_is_not_moved(moving: Moving) -> None:
         moving.move(NAME, Custody.TRANSIT)
     with pytest.raises(NotFoundError, match=f'no key "{NAME}" in'):
         moving.finish(NAME)
+
+
+# The engine, and more than two places.
+
+
+ENGINE, TRANSIT = Custody.ENGINE, Custody.TRANSIT
+
+
+@pytest.mark.parametrize("third", [Custody.KV, ENGINE, TRANSIT])
+def test_no_third_custody_while_a_move_is_not_finished(keeper: Lifecycle, moving: Moving, third: Custody) -> None:
+    start, to = (custody for custody in Custody if custody is not third)
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, start)
+    moving.move(NAME, to, granted=True)
+    before = keeper.store.read(NAME)
+
+    with pytest.raises(ConflictError, match=f"was moved from custody {start}, which is not finished") as caught:
+        moving.move(NAME, third, key, granted=True)
+
+    assert f"vault-asc key move {NAME} --finish" in str(caught.value.hint)
+    assert keeper.store.read(NAME) == before
+    moving.finish(NAME)
+    assert moving.move(NAME, third, key, granted=True).changed
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+
+
+def test_escrow_goes_along_to_the_engine_until_it_is_removed(keeper: Lifecycle, moving: Moving) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, TRANSIT)
+    moved = moving.move(NAME, ENGINE, granted=True).stored.record
+    assert (moved.moved_from, moved.private_version, moved.transit_key, moved.role) == (TRANSIT, 1, KEY, NAME)
+    assert keeper.store.private_metadata(NAME).versions[1].readable
+
+    assert moving.finish(NAME).changed
+    assert (record(keeper).private_version, record(keeper).transit_key) == (1, KEY)
+    assert moving.finish(NAME, remove_copy=True).changed
+
+    assert (record(keeper).private_version, record(keeper).transit_key, record(keeper).moved_from) == (None, None, None)
+    assert keeper.store.private_metadata(NAME).current_version == 0
+    assert keeper.leftovers(NAME).keys() == {ENGINE}
+    assert not moving.finish(NAME, remove_copy=True).changed
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+    with pytest.raises(NotFoundError, match="no private part of the current version"):
+        moving.move(NAME, TRANSIT, granted=True)
+
+
+def test_escrow_of_an_older_version_is_removed_although_the_record_has_forgotten_it(
+    keeper: Lifecycle, moving: Moving
+) -> None:
+    keeper.import_key(NAME, new_key(), TEAM, TRANSIT)
+    moving.move(NAME, ENGINE, granted=True)
+    new = new_key()
+    keeper.rotate(NAME, new, keys.OTHER_KEY_ID)
+    assert record(keeper).private_version is None  # of this key there is none
+    with pytest.raises(NotFoundError, match="no private part of the current version"):
+        moving.move(NAME, TRANSIT, granted=True)
+
+    assert moving.finish(NAME, remove_copy=True).changed
+
+    assert keeper.store.private_metadata(NAME).current_version == 0
+    assert minted_with(keeper.store, new, keys.OTHER_KEY_ID)
+
+
+@pytest.mark.parametrize("role", [None, "sales"])
+def test_copy_in_the_engine_is_removed_with_its_role(keeper: Lifecycle, moving: Moving, role: str | None) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, ENGINE, role=role)
+    moving.move(NAME, Custody.KV, key, granted=True)
+    assert record(keeper).role == (role or NAME)
+    read_by_role(keeper.store, role or NAME)  # nobody has taken that away yet
+
+    assert moving.finish(NAME, remove_copy=True).changed
+
+    assert (record(keeper).role, record(keeper).moved_from) == (None, None)
+    assert not keeper.leftovers(NAME)
+    assert keeper.store.engine.key_of_role(role or NAME) is None
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+
+
+@pytest.mark.parametrize("capability", ["read", "create", "update"])
+@pytest.mark.parametrize("role", [NAME, "sales"])
+def test_finish_sees_who_may_read_tokens_by_any_role_of_the_key(
+    keeper: Lifecycle, moving: Moving, write_policy: Write, capability: str, role: str
+) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, ENGINE)
+    if role != NAME:
+        keeper.store.engine.create_role(role, NAME)
+    moving.move(NAME, TRANSIT, key, granted=True)
+    write_policy("reader", f'path "{token_path(keeper, role)}" {{ capabilities = ["{capability}"] }}')
+    write_policy("stranger", f'path "{token_path(keeper, "other")}" {{ capabilities = ["{capability}"] }}')
+
+    with pytest.raises(TokenRequestError, match=rf'on "{token_path(keeper, role)}" is still granted by reader$'):
+        moving.finish(NAME)
+
+    assert moving.finish(NAME, trusted=("reader",)).changed
+
+
+def test_copy_that_another_role_of_the_engine_uses_is_not_removed(keeper: Lifecycle, moving: Moving) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, ENGINE)
+    keeper.store.engine.create_role("sales", NAME)
+    moving.move(NAME, Custody.KV, key, granted=True)
+    before = keeper.store.read(NAME)
+
+    with pytest.raises(TokenRequestError, match=r"is used by other roles \(sales\); nothing was changed") as caught:
+        moving.finish(NAME, remove_copy=True)
+
+    assert f"vault delete {keeper.store.layout.engine_mount}/roles/sales" in str(caught.value.hint)
+    assert keeper.store.read(NAME) == before
+    verified(read_by_role(keeper.store), key)
+
+
+def test_role_of_a_move_is_the_one_that_is_named_and_stays_that(keeper: Lifecycle, moving: Moving) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM)
+    assert moving.move(NAME, ENGINE, role="sales", granted=True).stored.record.role == "sales"
+    verified(read_by_role(keeper.store, "sales"), key)
+    moving.move(NAME, Custody.KV, granted=True)
+
+    with pytest.raises(ConflictError, match='are read by role "sales" already; nothing was changed'):
+        moving.move(NAME, ENGINE, role="other", granted=True)
+
+    assert moving.move(NAME, ENGINE, granted=True).stored.record.role == "sales"
+    assert keeper.store.engine.roles_of(NAME) == ["sales"]
+
+
+def test_move_to_the_engine_never_takes_over_what_is_there(keeper: Lifecycle, moving: Moving) -> None:
+    foreign, key = new_key(), new_key()
+    keeper.store.engine.create(NAME, foreign, TEAM)
+    keeper.store.engine.create("theirs", foreign, TEAM)
+    keeper.store.engine.create_role("sales", "theirs")
+    for name in (NAME, "second"):
+        keeper.import_key(name, key, TEAM)
+
+    with pytest.raises(ConflictError, match=f'"{NAME}" is in engine .* already with another key'):
+        moving.move(NAME, ENGINE, granted=True)
+    with pytest.raises(ConflictError, match=r'role "sales" of engine .* gives tokens of key "theirs"'):
+        moving.move("second", ENGINE, role="sales", granted=True)
+
+    assert keeper.store.engine.find("second") is None
+    verified(read_by_role(keeper.store, "sales"), foreign)
+    for name in (NAME, "second"):
+        assert minted_with(keeper.store, key, keys.KEY_ID, name)

@@ -40,6 +40,14 @@ RECORD = Record(
 IN_TRANSIT = RECORD._replace(
     custody=Custody.TRANSIT, transit_key="asc.prod", transit_version=2, public_key="MFkw", moved_from=Custody.KV
 )
+IN_ENGINE = RECORD._replace(
+    custody=Custody.ENGINE,
+    role="sales",
+    engine_version=2,
+    public_key="MFkw",
+    moved_from=Custody.KV,
+    removing=Custody.KV,
+)
 NOTE = Note(4, keys.OTHER_KEY_ID, "cd" * 32, "2026-03-01T12:00:00Z", "ada")
 
 
@@ -77,8 +85,10 @@ def wired(vault: VaultUnderTest, kv_mount: str, wire: Wire) -> Iterator[Lifecycl
         RECORD._replace(identity=identity(key_id=keys.KEY_ID, issuer_id=None, individual=True)),
         IN_TRANSIT,
         IN_TRANSIT._replace(private_version=None, moved_from=None),
+        IN_ENGINE,
+        IN_ENGINE._replace(private_version=None, moved_from=None, removing=None),
     ],
-    ids=["team", "disabled", "individual", "transit", "transit alone"],
+    ids=["team", "disabled", "individual", "transit", "transit alone", "engine", "engine alone"],
 )
 def test_record_comes_back_as_it_was_written(store: Store, record: Record) -> None:
     assert store.write_record(NAME, record, cas=0) == 1

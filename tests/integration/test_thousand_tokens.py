@@ -32,8 +32,8 @@ JOSE: Final = ROOT / ".venv" / "node"
 
 REQUESTS: Final = (
     TokenRequest(),
-    TokenRequest(lifetime=600, scope=("GET /v1/apps",)),
-    TokenRequest(lifetime=1200, scope=("GET /v1/apps", "GET /v1/salesReports?filter[frequency]=DAILY")),
+    TokenRequest(600, scope=("GET /v1/apps",)),
+    TokenRequest(1200, scope=("GET /v1/apps", "GET /v1/salesReports?filter[frequency]=DAILY")),
 )
 
 
@@ -58,15 +58,18 @@ class Minted:
 def minted(
     request: pytest.FixtureRequest, vault: VaultUnderTest, root: Root, shared_transit_mount: str
 ) -> Iterator[Minted]:
+    custody = Custody(request.param)
+    engine = request.getfixturevalue("shared_engine_mount") if custody is Custody.ENGINE else "no-engine"
     mount = f"kv-{secrets.token_hex(4)}"
     root("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
     wait_for_kv(vault, mount)
-    made = Minted(Custody(request.param))
+    made = Minted(custody)
     with connected(vault) as client:
-        keeper = Lifecycle(Store(client, Layout(mount, "many", shared_transit_mount)), system_clock)
+        keeper = Lifecycle(Store(client, Layout(mount, "many", shared_transit_mount, engine)), system_clock)
         _mint_all(keeper, made)
         for name in keeper.store.names():
-            keeper.store.remove(name, keeper.store.read(name).record.transit_key)
+            record = keeper.store.read(name).record
+            keeper.store.remove(name, record.transit_key, record.role)
     yield made
     root("DELETE", f"sys/mounts/{mount}")
 
@@ -76,6 +79,9 @@ def _mint_all(keeper: Lifecycle, made: Minted) -> None:
     for name, who in named.items():
         made.by_id[who.key_id] = new_key()
         keeper.import_key(name, made.by_id[who.key_id], who, made.custody)
+        if made.custody is Custody.ENGINE:  # a role gives no more than its lifetime unless it says so
+            role = f"{keeper.store.layout.engine_mount}/roles/{name}"
+            keeper.store.vault.ask("POST", role, "update", {"max_lifetime": 1200}, writing=True)
     for number in range(COUNT):
         if number == COUNT // 2:  # the second half is of second versions
             for name, who in named.items():

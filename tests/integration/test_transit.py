@@ -262,7 +262,7 @@ def test_mount_that_is_no_transit_is_told_before_anything_is_written(
 
 def test_import_goes_on_where_the_same_one_was_interrupted(keeper: Lifecycle) -> None:
     key = new_key()
-    keeper.placement.put_transit(NAME, key, None)
+    keeper.placement.transit.put(NAME, key, None)
 
     assert imported(keeper, key).transit_version == 1
 
@@ -272,7 +272,7 @@ def test_import_goes_on_where_the_same_one_was_interrupted(keeper: Lifecycle) ->
 
 def test_key_in_transit_is_never_shared_with_what_somebody_else_has_put_there(keeper: Lifecycle) -> None:
     foreign, key = new_key(), new_key()
-    keeper.placement.put_transit(NAME, foreign, None)
+    keeper.placement.transit.put(NAME, foreign, None)
     keeper.import_key("other", new_key(), TEAM)
 
     with pytest.raises(ConflictError, match=r"is in Transit already with another key.*nothing was imported"):

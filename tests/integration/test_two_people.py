@@ -6,46 +6,56 @@ import pytest
 
 from tests import keys
 from tests.conftest import Root, TokenWith
-from tests.support import NAME, PREFIX, TEAM, key_id, lifecycle_on, mint, minted_with, new_key
+from tests.support import (
+    NAME,
+    PREFIX,
+    TEAM,
+    in_step,
+    key_id,
+    layout_of,
+    lifecycle_at,
+    mint,
+    minted_with,
+    new_key,
+    read_by_role,
+    shipped_on,
+    verified,
+)
 from tests.vaults import VaultUnderTest
-from vault_asc import policy
 from vault_asc.errors import NotFoundError, PermissionDeniedError, TokenRequestError
 from vault_asc.key.wrapping import wrapped
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.moving import Moving
 from vault_asc.names import Custody
 from vault_asc.record import State
+from vault_asc.store import Layout
 from vault_asc.vault import MissingVersionError
 
-in_both = pytest.mark.parametrize("custody", list(Custody), ids=str)
+in_each = pytest.mark.parametrize("custody", list(Custody), ids=str)
+
+
+ROLE_ADMIN = {Custody.KV: (), Custody.TRANSIT: (), Custody.ENGINE: ("role-admin",)}
+"""Who is needed besides to import: in the engine a role is made, by which tokens are read."""
 
 
 @pytest.fixture
-def keeper(vault: VaultUnderTest, kv_mount: str, transit_mount: str) -> Iterator[Lifecycle]:
-    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as made:
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return layout_of(request)
+
+
+@pytest.fixture
+def keeper(vault: VaultUnderTest, layout: Layout) -> Iterator[Lifecycle]:
+    with lifecycle_at(vault, layout) as made:
         yield made
 
 
 @pytest.fixture
-def shipped(
-    vault: VaultUnderTest, token_with: TokenWith, kv_mount: str, transit_mount: str
-) -> Iterator[Callable[..., Lifecycle]]:
-    """The commands as somebody who has these shipped policies and no other."""
-    opened = []
-
-    def as_role(*names: str, key: str | None = None) -> Lifecycle:
-        store = {"mount": kv_mount, "prefix": PREFIX, "transit_mount": transit_mount}
-        texts = [policy.render(name, **store, key=key, custodies=tuple(Custody)) for name in names]
-        context = lifecycle_on(vault, kv_mount, token_with(*texts), transit_mount=transit_mount)
-        opened.append(context)
-        return context.__enter__()
-
-    yield as_role
-    for context in opened:
-        context.__exit__(None, None, None)
+def shipped(vault: VaultUnderTest, token_with: TokenWith, layout: Layout) -> Iterator[Callable[..., Lifecycle]]:
+    with shipped_on(vault, layout, token_with) as made:
+        yield made
 
 
-@in_both
+@in_each
 def test_two_people_rotate_and_neither_can_read_a_private_key(
     custody: Custody, keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
@@ -54,9 +64,10 @@ def test_two_people_rotate_and_neither_can_read_a_private_key(
     admin, registrar = shipped("key-admin"), shipped("registrar")
 
     note = admin.stage(NAME, new, keys.OTHER_KEY_ID)
-    with pytest.raises(PermissionDeniedError, match=f'lacks "update" on ".*/data/{PREFIX}/keys/{NAME}"'):
+    with pytest.raises(PermissionDeniedError, match=f'lacks "update" on ".*/keys/{NAME}(/promote)?"'):
         admin.promote(NAME, new.spki_sha256)
-    with pytest.raises(PermissionDeniedError, match=f'lacks ".*" on ".*/data/{PREFIX}/private/{NAME}"|/config'):
+    stages = f'lacks ".*" on ".*/data/{PREFIX}/private/{NAME}"|/config|lacks "update" on ".*/keys/{NAME}/stage"'
+    with pytest.raises(PermissionDeniedError, match=stages):
         registrar.stage(NAME, new_key(), key_id(9))
     assert minted_with(keeper.store, old, keys.KEY_ID)
 
@@ -67,17 +78,19 @@ def test_two_people_rotate_and_neither_can_read_a_private_key(
     needed = {
         Custody.KV: f'"read" on ".*/data/{PREFIX}/private/{NAME}"',
         Custody.TRANSIT: rf'"update" on ".*/sign/{PREFIX}\.{NAME}"',
+        Custody.ENGINE: f'"read" on ".*/token/{NAME}"',
     }
+    stored = keeper.store.read(NAME)
     for person in (admin, registrar):
         with pytest.raises(PermissionDeniedError, match=f"lacks {needed[custody]}"):
             mint(person.store)
         with pytest.raises(PermissionDeniedError, match=f'lacks "read" on ".*/data/{PREFIX}/private/{NAME}"'):
-            person.store.read_private(keeper.store.read(NAME))
+            person.store.read_private(stored._replace(record=stored.record._replace(private_version=1)))
         with pytest.raises(PermissionDeniedError, match=f'lacks "delete" on ".*/private/{NAME}"'):
             person.store.remove(NAME)
 
 
-@in_both
+@in_each
 def test_registrar_alone_rolls_back_disables_and_enables(
     custody: Custody, keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
@@ -95,9 +108,9 @@ def test_registrar_alone_rolls_back_disables_and_enables(
     assert minted_with(keeper.store, new, keys.OTHER_KEY_ID)
 
 
-@in_both
-def test_both_policies_together_import_and_rotate(custody: Custody, shipped: Callable[..., Lifecycle]) -> None:
-    both, minter = shipped("key-admin", "registrar"), shipped("minter", key=NAME)
+@in_each
+def test_the_policies_together_import_and_rotate(custody: Custody, shipped: Callable[..., Lifecycle]) -> None:
+    both, minter = shipped("key-admin", "registrar", *ROLE_ADMIN[custody]), shipped("minter", key=NAME)
     key, new = new_key(), new_key()
     both.import_key(NAME, key, TEAM, custody)
     assert minted_with(minter.store, key, keys.KEY_ID)
@@ -135,7 +148,7 @@ def test_registrar_can_cut_the_history(keeper: Lifecycle, shipped: Callable[...,
         keeper.rollback(NAME)
 
 
-@in_both
+@in_each
 def test_break_glass_destroys_a_disabled_key(
     custody: Custody, keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
@@ -153,7 +166,7 @@ def test_break_glass_destroys_a_disabled_key(
         last.destroy("other")
 
 
-@in_both
+@in_each
 def test_key_admin_alone_cannot_swap_a_key(
     custody: Custody, keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
@@ -161,14 +174,18 @@ def test_key_admin_alone_cannot_swap_a_key(
     keeper.import_key(NAME, good, TEAM, custody)
     admin = shipped("key-admin")
 
-    admin.store.write_private(NAME, evil, keys.KEY_ID, cas=1)  # same key ID, other key, straight into the store
+    # Same key ID, other key, straight into the store; the engine refuses the same ID of itself.
+    if custody is Custody.ENGINE:
+        admin.store.engine.stage(NAME, evil, TEAM._replace(key_id=keys.OTHER_KEY_ID))
+    else:
+        admin.store.write_private(NAME, evil, keys.KEY_ID, cas=keeper.store.private_metadata(NAME).current_version)
     with pytest.raises(PermissionDeniedError):
         admin.import_key("fresh", evil, TEAM, custody)
 
     assert minted_with(keeper.store, good, keys.KEY_ID)
 
 
-@in_both
+@in_each
 def test_a_rotation_that_may_only_stage_says_what_it_left(
     custody: Custody, keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
@@ -220,16 +237,80 @@ def test_key_admin_alone_cannot_swap_a_key_in_transit(keeper: Lifecycle, shipped
             deed()
 
 
-def test_minter_of_both_custodies_mints_before_and_after_a_move(
+def test_minter_of_all_custodies_mints_before_and_after_each_move(
     keeper: Lifecycle, shipped: Callable[..., Lifecycle]
 ) -> None:
     key = new_key()
     keeper.import_key(NAME, key, TEAM)
-    minter, both = shipped("minter", key=NAME), shipped("key-admin", "registrar")
+    minter, both = shipped("minter", key=NAME), shipped("key-admin", "registrar", "role-admin", "auditor")
+    everybody = keeper.store.vault.policies()
 
-    for custody in (Custody.TRANSIT, Custody.KV):
+    for custody in (Custody.TRANSIT, Custody.KV, Custody.ENGINE, Custody.TRANSIT, Custody.ENGINE, Custody.KV):
         assert minted_with(minter.store, key, keys.KEY_ID)
         # Those who move keys are not the ones who may read one: they give the file.
+        if keeper.store.read(NAME).record.moved_from not in {None, custody}:
+            Moving(both).finish(NAME, trusted=everybody)
         Moving(both).move(NAME, custody, key, granted=True)
         assert keeper.store.read(NAME).record.custody is custody
     assert minted_with(minter.store, key, keys.KEY_ID)
+
+
+# What is different in custody engine.
+
+
+def test_in_the_engine_a_registrar_decides_for_those_who_read_by_role_too(
+    keeper: Lifecycle, shipped: Callable[..., Lifecycle]
+) -> None:
+    old, new = new_key(), new_key()
+    keeper.import_key(NAME, old, TEAM, Custody.ENGINE)
+    admin, registrar = shipped("key-admin"), shipped("registrar")
+    admin.stage(NAME, new, keys.OTHER_KEY_ID)
+    verified(read_by_role(keeper.store), old)
+
+    registrar.promote(NAME, new.spki_sha256)
+    verified(read_by_role(keeper.store), new)
+    registrar.rollback(NAME)
+    verified(read_by_role(keeper.store), old)
+    registrar.promote(NAME)
+    registrar.set_state(NAME, State.DISABLED)
+    with pytest.raises(TokenRequestError, match="is disabled"):
+        read_by_role(keeper.store)
+    registrar.set_state(NAME, State.ENABLED)
+    assert registrar.retire(NAME)
+
+    verified(read_by_role(keeper.store), new)
+    assert in_step(keeper.store)
+    with pytest.raises(NotFoundError, match="is gone"):
+        registrar.rollback(NAME)
+
+
+def test_import_into_the_engine_without_a_role_admin_writes_nothing(
+    keeper: Lifecycle, shipped: Callable[..., Lifecycle]
+) -> None:
+    both = shipped("key-admin", "registrar")
+
+    with pytest.raises(PermissionDeniedError, match=f'lacks "create" on ".*/roles/{NAME}"; nothing was written'):
+        both.import_key(NAME, new_key(), TEAM, Custody.ENGINE)
+
+    assert keeper.store.engine.find(NAME) is None
+    assert keeper.store.find(NAME) is None
+
+
+def test_token_reader_reads_tokens_of_its_role_and_knows_nothing_else(
+    keeper: Lifecycle, shipped: Callable[..., Lifecycle]
+) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.ENGINE)
+    keeper.import_key("other", new_key(), TEAM, Custody.ENGINE)
+    reader = shipped("token-reader", role=NAME).store
+
+    verified(read_by_role(reader), key)
+    deeds: tuple[Callable[[], object], ...] = (
+        lambda: read_by_role(reader, "other"),
+        lambda: reader.engine.find(NAME),
+        lambda: reader.engine.key_of_role(NAME),
+        lambda: mint(reader),
+    )
+    for deed in deeds:
+        with pytest.raises(PermissionDeniedError):
+            deed()

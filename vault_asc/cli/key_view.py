@@ -11,7 +11,7 @@ from vault_asc.errors import PermissionDeniedError, VaultError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from vault_asc.lifecycle import Change
+    from vault_asc.pointing import Change
     from vault_asc.record import Note, Record, StoredRecord
     from vault_asc.vault import EngineKey, KvMetadata, KvVersion, TransitKey
 

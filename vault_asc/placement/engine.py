@@ -32,7 +32,7 @@ class InEngine:
             return
         if key is not None:
             self._refuse_others(name, there, key)
-        if self._free_or_own(role or name, name) is None:
+        if self._free_or_own(role or name, name) is None and key is not None:
             self._require_right_to_make(role or name)
 
     def put(self, name: str, key: PrivateKey, identity: Identity, stored: StoredRecord | None) -> Place:
