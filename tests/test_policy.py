@@ -446,7 +446,7 @@ def test_agent_is_the_union_of_its_minters_readers_and_publishers(custodies: tup
 
 def test_an_agent_of_roles_alone_has_nothing_of_keys() -> None:
     text = policy.agent([], roles=["sales"], mount="secret", prefix="asc", custodies=(Custody.KV,))
-    assert parsed(text).keys() == {"asc/token/sales", *policy.SELF_PATHS}
+    assert parsed(text).keys() == {"asc/token/sales", "auth/token/revoke-self", *policy.SELF_PATHS}
 
 
 def test_agent_without_a_key_is_refused() -> None:
