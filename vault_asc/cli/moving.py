@@ -62,8 +62,6 @@ def move(
       vault-asc policy write minter --key prod --custody transit --force
       vault-asc key move prod --finish --remove-copy
     """
-    from vault_asc.minters import role_option
-
     check_name(name)
     if finish == (custody is not None) or (finish and file) or ((remove_copy or trust) and not finish):
         raise ConfigError(
@@ -75,6 +73,8 @@ def move(
     if custody is None:
         _finish(connection, name, trust, remove_copy=remove_copy, granted=granted)
         return
+    from vault_asc.minters import role_option
+
     key = None if file is None else read_private_key(file)
     roles = ["role-admin"] if custody == Custody.ENGINE else []
     moving = _moving(connection, name, "key-admin", "registrar", *roles, *([] if key else ["minter"]), "auditor")
