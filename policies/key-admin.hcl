@@ -23,6 +23,9 @@
 #         with key admins of their own get a Transit mount of their own (store.transit_mount). Names in the engine have no
 #         folders either, nor a prefix: without --key this can take free names there, and stage a version of any key of the
 #         mount, which drops the one that was waiting. One mount of the engine for each store (store.engine_mount).
+#         Beside role-admin, and without a registrar, it can give readers of a role a foreign key: it makes one under a free
+#         name and points the role to it. No record tells of that, so `vault-asc mint NAME` refuses the token; `vault read`,
+#         an Agent's template and `vault-asc mint --role` do not look. Never give both to one outside an import.
 # Adding: of two paths that fit, Vault takes the more exact one alone. A token that also has minter or break-glass of a
 #         key needs this policy with --key of that key: then the paths are equal, and what they grant adds up.
 

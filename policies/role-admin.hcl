@@ -7,7 +7,9 @@
 #         no shipped policy writes them: that is for who administers Vault, with the mount itself.
 # Not so: a role admin can give a role every call that its key may make, up to the longest life that the settings allow,
 #         and can point it to any other key of the mount: readers of that role get what it says from then on. So whoever is
-#         role admin and reads tokens of one role can have tokens of every key of the mount: never give both to one. With
+#         role admin and reads tokens of one role can have tokens of every key of the mount: never give both to one. Whoever
+#         is role admin and key admin can make a key under a free name and point a role to it, so that its readers get
+#         tokens of a foreign key, and no registrar is asked: never give both to one either, outside an import. With
 #         --role it is one role; of which key is still open. Teams that must not use each other's keys get a mount of the
 #         engine each (store.engine_mount). Removing a role stops its readers, and frees its key to be removed.
 # Adding: beside break-glass of a key, this policy has to be that of the key's role (--role): see key-admin.

@@ -137,7 +137,7 @@ def minted_with(store: Store, key: PrivateKey, kid: str, name: str = NAME) -> bo
 
 def read_by_role(store: Store, role: str = NAME) -> Token:
     """What `vault read asc/token/<role>` gets: whoever reads tokens so looks at no record."""
-    return role_token(store.engine, role, TokenRequest())
+    return role_token(store.engine, role, TokenRequest(), system_clock())
 
 
 def in_step(store: Store, name: str = NAME) -> bool:

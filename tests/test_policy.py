@@ -271,6 +271,11 @@ def test_the_role_of_a_key_has_its_name_unless_another_is_said() -> None:
     assert "asc/roles/+" not in one_role
 
 
+def test_an_agent_reads_tokens_of_each_key_by_its_own_role() -> None:
+    found = parsed(policy.agent({"a": "a", "b": "sales"}, mount="secret", prefix="asc", custodies=ALL))
+    assert [path for path in found if path.startswith("asc/token/")] == ["asc/token/a", "asc/token/sales"]
+
+
 def test_limits_of_parameters_are_these() -> None:
     assert limits(render("minter", custodies=ALL)) == {"asc-transit/sign/asc.prod": (JWS_ONLY, [*JWS_ONLY])}
     assert limits(render("key-admin", custodies=ALL)) == {

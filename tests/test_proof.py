@@ -4,9 +4,8 @@ import pytest
 
 from tests import keys
 from tests.conftest import TokenWith
-from tests.support import NAME, PREFIX, TEAM, lifecycle_on, new_key, verified
+from tests.support import NAME, TEAM, layout_of, lifecycle_at, new_key, shipped_on, verified
 from tests.vaults import VaultUnderTest
-from vault_asc import policy
 from vault_asc.clock import system_clock
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
@@ -39,15 +38,13 @@ def test_a_changed_part_does_not_verify(key: PrivateKey, token: Token, part: int
 
 @pytest.mark.parametrize("custody", list(Custody), ids=str)
 def test_a_key_is_proven_by_whoever_may_mint_from_it(
-    vault: VaultUnderTest, kv_mount: str, transit_mount: str, token_with: TokenWith, custody: Custody
+    request: pytest.FixtureRequest, vault: VaultUnderTest, token_with: TokenWith, custody: Custody
 ) -> None:
-    key = new_key()
-    with lifecycle_on(vault, kv_mount, transit_mount=transit_mount) as keeper:
+    key, layout = new_key(), layout_of(request)
+    with lifecycle_at(vault, layout) as keeper:
         keeper.import_key(NAME, key, TEAM, custody)
-    text = policy.render(
-        "minter", mount=kv_mount, prefix=PREFIX, key=NAME, transit_mount=transit_mount, custodies=(custody,)
-    )
-    with lifecycle_on(vault, kv_mount, token_with(text), transit_mount=transit_mount) as minter:
+    with shipped_on(vault, layout, token_with) as shipped:
+        minter = shipped("minter", key=NAME)
         minted = proven_token(minter.store, NAME, system_clock)
     verified(minted.token, key)
     assert minted.stored.record.custody is custody

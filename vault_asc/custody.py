@@ -65,17 +65,17 @@ class KeyTokenSource:
 
     def _minted(self, stored: StoredRecord, request: TokenRequest) -> Minted:
         if stored.record.custody is Custody.ENGINE:
-            return Minted(_engine_token(self.store, stored, request), stored)
+            return Minted(_engine_token(self.store, stored, request, self.clock()), stored)
         signer = _SIGNERS[stored.record.custody](self.store, stored)
         return Minted(tokens.mint(stored.record.identity, request, signer, self.clock()), stored)
 
 
-def role_token(engine: Engine, role: str, request: TokenRequest) -> Token:
+def role_token(engine: Engine, role: str, request: TokenRequest, now: float) -> Token:
     """A token by a role of the engine, without a record: the role alone says which key signs.
 
     `NotFoundError` when there is no such role, `TokenRequestError` when it does not give that.
     """
-    return _read_token(engine.token(role, request), role, request)
+    return _read_token(engine.token(role, request), role, request, now)
 
 
 def _enabled(stored: StoredRecord) -> StoredRecord:
@@ -150,13 +150,13 @@ def _public_key(stored: StoredRecord) -> "PublicKey":
     return public
 
 
-def _engine_token(store: Store, stored: StoredRecord, request: TokenRequest) -> Token:
+def _engine_token(store: Store, stored: StoredRecord, request: TokenRequest, now: float) -> Token:
     """A token by the version of the record, believed only when it is of the record's key and says what was asked for."""
     from vault_asc.inspection import decode
 
     record = stored.record
     role = str(record.role)
-    token = _read_token(store.engine.token(role, request, record.version), role, request)
+    token = _read_token(store.engine.token(role, request, record.version), role, request, now)
     message, _, signature = token.value.reveal().rpartition(".")
     if token.key_id != record.identity.key_id or not _public_key(stored).verifies(
         _decoded(signature), message.encode()
@@ -169,9 +169,9 @@ def _engine_token(store: Store, stored: StoredRecord, request: TokenRequest) -> 
     return token
 
 
-def _read_token(value: Secret, role: str, request: TokenRequest) -> Token:
-    """What the engine gave, provided that it is a token of the lifetime and the scope that were asked for, if any."""
-    from vault_asc.inspection import token_in
+def _read_token(value: Secret, role: str, request: TokenRequest, now: float) -> Token:
+    """What the engine gave, provided that Apple would take it now, and that it is no wider than what was asked for."""
+    from vault_asc.inspection import broken_rules, token_in
 
     token = token_in(value.reveal())
     if token is None:
@@ -181,6 +181,11 @@ def _read_token(value: Secret, role: str, request: TokenRequest) -> Token:
         raise VaultError(
             f'the token of role "{role}" is wider than what was asked for, so it was not used',
             hint="check what is mounted there (vault secrets list), and report it",
+        )
+    for rule in broken_rules(value.reveal(), now)[:1]:
+        raise VaultError(
+            f'the token of role "{role}" would be refused by Apple, so it was not used: {rule}',
+            hint="compare the clock of this host with that of Vault's active node, which makes the token",
         )
     return token
 
@@ -199,6 +204,8 @@ _SIGNERS: dict[Custody, Callable[[Store, StoredRecord], Signer]] = {
 
 
 def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
+    if stored.record.custody is Custody.ENGINE and f'key "{stored.name}"' not in gone.message:
+        return _lost_role(stored, gone)
     how = {
         "deleted": f"was deleted at {gone.deleted_at}",
         "destroyed": "was destroyed",
@@ -210,13 +217,24 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
     elif gone.state == "missing":
         # Vault prunes the oldest first: with this version all earlier ones are gone.
         hint = f"{hint}, or {_forward(stored)}" if hint else _forward(stored)
-        if stored.record.custody is not Custody.KV:
+        if stored.record.custody is Custody.TRANSIT:
             hint = f"{hint}, or bring it back from escrow or file: vault-asc key move {stored.name} --custody kv"
     return MissingVersionError(
         f'{stored.record.version_name} of key "{stored.name}" {how}',
         hint=hint or _back(stored),
         state=gone.state,
         deleted_at=gone.deleted_at,
+    )
+
+
+def _lost_role(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
+    """For a role that is gone, or gives tokens of another key."""
+    role = stored.record.role
+    return MissingVersionError(
+        f'key "{stored.name}" gives no token by its role "{role}": {gone.message}',
+        hint=f"point the role to it: vault write MOUNT/roles/{role} key={stored.name} (MOUNT is store.engine_mount);"
+        f" if the key is gone too, {_forward(stored)}",
+        state=gone.state,
     )
 
 

@@ -177,13 +177,15 @@ def _versions(store: Store, name: str, custody: Custody, *, escrow: bool) -> Ite
 
 
 def _in_engine(store: Store, name: str, task: Task, role: str) -> Iterator[tuple[str, str]]:
-    """The same for the engine, with the role of a new key and the promotion that a rotation makes there."""
+    """The same for the engine: an import makes a role and lets the key sign, a rotation promotes."""
     mount = store.layout.engine_mount
     key = f"{mount}/keys/{name}"
-    there = store.engine.find(name) is not None
+    there = store.engine.find(name)
     yield (f"{key}/stage", "update") if there else (key, "create")
-    if store.engine.key_of_role(role) is None:
+    if task is Task.IMPORT and store.engine.key_of_role(role) is None:
         yield f"{mount}/roles/{role}", "create"
+    if task is Task.IMPORT and not (there and there.enabled):
+        yield f"{key}/enable", "update"
     if there and task is Task.ROTATE:
         yield f"{key}/promote", "update"
 

@@ -1,34 +1,34 @@
 """What key owners do: import, stage, promote, rotate, roll back, retire, disable, enable, destroy.
 
-Each is an order of single writes, and the record is always written last: killed after any of them, the old key is
-still current, and the repeated command completes. No command here reads a private key back.
+Each is an order of single writes: what the record names signs at every moment, and a command that was killed after any of
+them is completed by repeating it. The record is written last, but that the engine follows it (`pointing`). No command
+here reads a private key back.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from vault_asc.clock import Clock, iso
 from vault_asc.errors import (
-    ConfigError,
     ConflictError,
     NotFoundError,
     PermissionDeniedError,
     PrivateKeyError,
     TokenRequestError,
-    VaultError,
-    VaultUnavailableError,
+    VaultAscError,
 )
 from vault_asc.key.fingerprint import parse_fingerprint
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
-from vault_asc.placement import Place, Placement, overtaken
+from vault_asc.placement import Leftover, Place, Placement, overtaken
 from vault_asc.pointing import Change, Pointing
 from vault_asc.record import VERSION_NAMES, Note, Record, State, StoredRecord
 from vault_asc.refusals import is_of, refuse_current, refuse_other
+from vault_asc.removal import Removal
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
-from vault_asc.vault import MissingVersionError
 
 
 def _unheard(_note: Note) -> None:
@@ -51,6 +51,11 @@ class Lifecycle:
     def pointing(self) -> Pointing:
         """How records are changed."""
         return Pointing(self.store)
+
+    @property
+    def removal(self) -> Removal:
+        """How keys are removed."""
+        return Removal(self.store)
 
     def import_key(
         self,
@@ -78,6 +83,8 @@ class Lifecycle:
         present = self.store.find(name)
         if present is not None:
             refuse_other(present, key, identity, custody, escrow=escrow, role=role)
+            if custody is Custody.ENGINE:
+                self.placement.engine.give_role(name, str(present.record.role))
             return self.pointing.unchanged(present)
         self.placement.refuse_planned_deletion(self.store.layout.record(name), facts)
         cas = self.placement.check(name, custody=custody, escrow=escrow, key=key, role=role)
@@ -95,6 +102,8 @@ class Lifecycle:
         )
         with self.pointing.engine_following(name, record):
             self.store.write_record(name, record, cas=facts.current_version)
+        if custody is Custody.ENGINE:  # it was written so that nobody gets tokens of a key that no record knows of
+            self.placement.engine.enable(name)
         return Change(self.store.read(name), changed=True)
 
     def stage(self, name: str, key: PrivateKey, key_id: str, superseded: Callable[[Note], object] = _unheard) -> Note:
@@ -211,7 +220,7 @@ class Lifecycle:
         try:
             return self._promote(stored, note)
         except PermissionDeniedError as error:
-            told = f"{error.message}; {note.version_name} is staged, the current key stays"
+            told = f"{error.message}; {note.version_name} is staged, the record still names the current key"
             promote = f"a registrar can: vault-asc key promote {name} --key-id {note.key_id} --fingerprint SHA256:{note.spki_sha256}"
             raise PermissionDeniedError(told, hint=f"{error.hint}; or {promote}" if error.hint else promote) from error
 
@@ -223,8 +232,10 @@ class Lifecycle:
         """
         stored = self.store.read(name)
         current = stored.record
-        if to == current.version:
-            return self.pointing.unchanged(stored)
+        if to == current.version or (to is None and self.placement.engine.is_ahead(stored)):
+            return self.pointing.unchanged(
+                stored
+            )  # a rollback that was interrupted is completed, and no further one made
         own = _kept_in(current.custody, self.store.history(name))
         older = next((r for r in own if (r.version == to if to else r.version < current.version)), None)
         if older is None:
@@ -284,71 +295,53 @@ class Lifecycle:
         return True
 
     def set_state(self, name: str, state: State) -> Change:
-        """Disable or enable minting; in the engine for all its roles, whoever reads their tokens."""
+        """Disable or enable minting; in the engine for all its roles, whoever reads their tokens.
+
+        The engine stops first and begins last, so that a key whose record says disabled never signs there.
+        """
         stored = self.store.read(name)
-        if stored.record.state is state:
-            return self.pointing.unchanged(stored)
-        if stored.record.role is not None:
-            self.placement.engine.follow(name, None, state)
-        wanted = stored.record._replace(state=state)
-        with self.pointing.engine_following(name, wanted):
-            return self.replace(stored, wanted)
+        stopped = state is State.DISABLED and self._stop(stored)
+        change = Change(stored, changed=stopped)
+        if stored.record.state is not state:
+            wanted = stored.record._replace(state=state)
+            try:
+                with self.pointing.engine_following(name, wanted):
+                    change = self.replace(stored, wanted)
+            except VaultAscError:
+                if stopped:
+                    with suppress(VaultAscError):  # why the record was not written matters more
+                        self._start(self.store.read(name))
+                raise
+        started = state is State.ENABLED and self._start(change.stored)
+        return replace(change, changed=change.changed or started)
 
-    def destroy(self, name: str, *, leftover: bool = False) -> bool:
-        """Remove a disabled key with all its versions, for good. False when there was nothing left to remove.
+    def _stop(self, stored: StoredRecord) -> bool:
+        """Let the engine give no tokens of a key any more, also where the record does not point to what lies there."""
+        engine = self.placement.engine
+        if stored.record.role is None:
+            return engine.stop_copy(stored)
+        return engine.follow(stored.name, None, State.DISABLED)
 
-        One whose record is deleted or destroyed gives no tokens either, so it need not be disabled. What lies in Transit
-        or the engine and no record points to could be another store's, so it goes only when `leftover` says so.
-        """
-        try:
-            stored = self.store.find(name)
-        except MissingVersionError:
-            stored = None
-        left = self.leftovers(name) if leftover else {}
-        transit_key = (stored.record.transit_key if stored else None) or left.get(Custody.TRANSIT)
-        role = (stored.record.role if stored else None) or left.get(Custody.ENGINE)
-        if stored is None:
-            in_kv = self.store.private_metadata(name), self.store.record_metadata(name)
-            if not transit_key and not role and not any(metadata.current_version for metadata in in_kv):
-                return False
-        elif stored.record.state is not State.DISABLED:
-            raise TokenRequestError(
-                f'key "{name}" is enabled, nothing was destroyed',
-                hint=f"make sure that nobody mints from it any more, then: vault-asc key disable {name}",
-            )
-        self.store.remove(name, transit_key, role)
-        return True
+    def _start(self, stored: StoredRecord) -> bool:
+        """Let the engine give tokens again, provided that the record says so."""
+        ours = stored.record.role is not None and stored.record.state is State.ENABLED
+        return ours and self.placement.engine.enable(stored.name)
 
-    def leftovers(self, name: str) -> dict[Custody, str]:
-        """What an interrupted import or move has left: its name in Transit, in the engine that of its role.
+    def destroy(self, name: str, *, leftover: bool = False, shown: Mapping[Custody, Leftover] | None = None) -> bool:
+        """Remove a disabled key, or what was left of one (`removal`), for good. False when there was nothing to remove."""
+        if leftover:
+            return self.removal.remove_leftovers(name, shown)
+        return self.removal.destroy(name)
 
-        What this token cannot see is left out.
-        """
-        looks = {Custody.TRANSIT: self._left_in_transit, Custody.ENGINE: self._left_in_engine}
-        found = {custody: _if_seen(look, name) for custody, look in looks.items()}
-        return {custody: where for custody, where in found.items() if where is not None}
-
-    def _left_in_transit(self, name: str) -> str | None:
-        where = self.store.layout.transit(name)
-        return where if self.store.transit.find(where) else None
-
-    def _left_in_engine(self, name: str) -> str | None:
-        return name if self.store.engine.find(name) else None
+    def leftovers(self, name: str) -> dict[Custody, Leftover]:
+        """What an interrupted import or move has left, or somebody else has put there (`removal`)."""
+        return self.removal.leftovers(name)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def replace(self, stored: StoredRecord, record: Record) -> Change:
         """Make `record` the current one of the key, in the name of whoever asks."""
         return self.pointing.replace(stored, record)
-
-
-def _if_seen(look: Callable[[str], str | None], name: str) -> str | None:
-    try:
-        return look(name)
-    except VaultUnavailableError:
-        raise
-    except (VaultError, ConfigError):  # no right, no such mount, or a prefix that has no name in Transit
-        return None
 
 
 def _kept_in(custody: Custody, history: Iterable[StoredRecord]) -> Iterator[Record]:

@@ -44,8 +44,22 @@ class Minters:
         raise TokenRequestError(
             f'minters of "{stored.name}" in custody {custody} need "{new.capability}" on "{new.path}", and {who};'
             " nothing was changed",
-            hint=f"vault-asc policy write minter --key {stored.name}{_role_option(stored, role)}"
+            hint=f"vault-asc policy write minter --key {stored.name}{role_option(stored, role, stored.record.custody, custody)}"
             f" --custody {stored.record.custody} --custody {custody} (agent and others likewise, under their own names with --as); --granted moves without looking",
+        )
+
+    def require_some(self, stored: StoredRecord, trusted: Collection[str]) -> None:
+        """Refuse to call a move finished as long as no policy, but for those trusted, grants the new place."""
+        custody = stored.record.custody
+        new = self._grant(stored, custody)
+        texts = {name: text for name, text in self._texts().items() if name not in trusted}
+        if any(acl.surely_grants(text, new.path, new.capability) for text in texts.values()):
+            return
+        raise TokenRequestError(
+            f'the move of "{stored.name}" to custody {custody} is not finished: no policy grants "{new.capability}" on'
+            f' "{new.path}", which minters need now; nothing was changed',
+            hint=f"vault-asc policy write minter --key {stored.name}{role_option(stored, None, custody)} --custody {custody}"
+            " --force (agent likewise); --granted finishes without looking for it",
         )
 
     def _grant(self, stored: StoredRecord, custody: Custody, role: str | None = None) -> Grant:
@@ -87,7 +101,7 @@ class Minters:
                 f'the move of "{stored.name}" to custody {custody} is not finished: "{grant.capability}" on'
                 f' "{grant.path}" is still granted by {", ".join(still)}',
                 hint="take it out of each, for that of the key's minter:"
-                f" vault-asc policy write minter --key {stored.name} --custody {custody} --force;"
+                f" vault-asc policy write minter --key {stored.name}{role_option(stored, None, custody)} --custody {custody} --force;"
                 " or name those that may keep it with --trust POLICY",
             )
 
@@ -101,9 +115,13 @@ class Minters:
         return [own, *(grant for grant in others if grant != own)]
 
 
-def _role_option(stored: StoredRecord, role: str | None) -> str:
+def role_option(stored: StoredRecord, role: str | None, *custodies: Custody) -> str:
+    """What `policy write` needs beside the key, for a policy of these custodies: its role, when it has another name.
+
+    `role` is the one to be, of a key that has none yet.
+    """
     wanted = stored.record.role or role or stored.name
-    return "" if wanted == stored.name else f" --role {wanted}"
+    return "" if wanted == stored.name or Custody.ENGINE not in custodies else f" --role {wanted}"
 
 
 def _ways(grant: Grant, custody: Custody) -> list[Grant]:

@@ -5,7 +5,7 @@ then the record says where a copy may still lie, and that minters of the old cus
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vault_asc.custody import private_key_of
@@ -78,34 +78,42 @@ class Moving:
         if not granted:
             self.minters.require_ready(stored, custody, role)
         if custody is Custody.ENGINE:
-            place = self._to_engine(stored, key, role)
-        else:
-            place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
-        wanted = stored.record._replace(custody=custody, moved_from=stored.record.custody, **place._asdict())
-        try:
-            change = self.keeper.replace(stored, wanted)
-        except ConflictError:
-            self._stop_unrecorded(stored, custody)
-            raise
+            return replace(self._to_engine(stored, key, role), before=stored)
+        place = self._to_transit(stored, key) if custody is Custody.TRANSIT else self._to_kv(stored, key)
+        change = self.keeper.replace(stored, _moved(stored.record, custody, place))
         self.keeper.placement.transit.let_sign(place)  # for whoever has retired it before the record was written
         return change
 
-    def _to_engine(self, stored: StoredRecord, key: PrivateKey | None, role: str | None) -> Place:
+    def _to_engine(self, stored: StoredRecord, key: PrivateKey | None, role: str | None) -> Change:
+        """The record first tells of the copy, then the copy may sign, then it is the one that counts.
+
+        So nothing signs there that no record knows of, and nobody is ever without a token.
+        """
         record, engine = stored.record, self.keeper.placement.engine
         key = key or self._kept(stored, Custody.ENGINE)
         engine.check(stored.name, stored, key, role)
         put = engine.put(stored.name, key, record.identity, stored)
-        engine.follow(stored.name, put.engine_version, record.state)  # before anybody can read tokens of it
+        engine.follow(stored.name, put.engine_version, record.state)
         own = record.role or role or stored.name
         engine.give_role(stored.name, own)
-        return put._replace(private_version=record.private_version, transit_key=record.transit_key, role=own)
+        place = put._replace(private_version=record.private_version, transit_key=record.transit_key, role=own)
+        if record.role is None:
+            stored = self.keeper.replace(stored, record._replace(role=own)).stored
+        if record.state is State.ENABLED:
+            engine.enable(stored.name)
+        try:
+            return self.keeper.replace(stored, _moved(stored.record, Custody.ENGINE, place))
+        except ConflictError:
+            self._stop_again(stored)
+            raise
 
-    def _stop_unrecorded(self, stored: StoredRecord, custody: Custody) -> None:
-        """In the engine nothing gives tokens that no record knows of: disabling the key would not end them."""
-        if custody is Custody.ENGINE:
-            now = self.store.find(stored.name)
-            if now is None or now.record.role is None:
-                self.keeper.placement.engine.follow(stored.name, None, State.DISABLED)
+    def _stop_again(self, stored: StoredRecord) -> None:
+        """When somebody was faster: in the engine nothing gives tokens that no record knows of, or that one forbids."""
+        engine, now = self.keeper.placement.engine, self.store.find(stored.name)
+        if now is not None and now.record.role is not None:
+            engine.let_follow(stored.name)
+        else:
+            engine.stop_copy(stored)
 
     def _to_transit(self, stored: StoredRecord, key: PrivateKey | None) -> Place:
         own = key or self._kept(stored, Custody.TRANSIT)
@@ -132,23 +140,29 @@ class Moving:
                 hint=f"give the .p8 file: vault-asc key move {stored.name} --custody {custody} --file FILE",
             ) from gone
 
-    def finish(self, name: str, *, remove_copy: bool = False, trusted: Collection[str] = ()) -> Change:
-        """Claim the custody that a key was moved to, provided that no policy grants the old place any more.
+    def finish(
+        self, name: str, *, remove_copy: bool = False, trusted: Collection[str] = (), granted: bool = False
+    ) -> Change:
+        """Claim the custody that a key was moved to, provided that no policy grants any other place any more.
 
         Args:
             name: the key.
-            remove_copy: also remove what lies there, for good.
+            remove_copy: also remove what lies there, for good; what an interrupted move has left there, too.
             trusted: policies that may go on granting it, such as that of those who administer Vault.
+            granted: whether somebody has seen to it that minters have the grant of the new custody; else a policy has to
+                give it, and not only one of those trusted.
         """
         stored = last = self.store.read(name)
         record = stored.record
-        others = _other_custodies(record)
+        others = self._other_custodies(stored)
         for old in others:
             self.minters.require_none_left(stored, old, trusted)
+        if record.moved_from is not None and not granted:
+            self.minters.require_some(stored, trusted)
         for old in others:
             if remove_copy:
                 last = self._remove_copy(last, old)
-            elif record.removing is old and self._lies_in(name, old):
+            elif record.removing is old and self._lies_in(stored, old):
                 raise TokenRequestError(
                     f'what lies of "{name}" in custody {old} was about to be removed, and is still there',
                     hint=f"vault-asc key move {name} --finish --remove-copy",
@@ -162,11 +176,11 @@ class Moving:
 
         The record lets go of it first: `move` refuses to go back as long as that is so.
         """
-        if not self._lies_in(stored.name, old):
+        if not self._lies_in(stored, old):
             return stored
         role = self._role_there(stored)
         if old is Custody.ENGINE:
-            self._require_no_other_role(stored.name, role)
+            self.keeper.placement.engine.require_no_other_role(stored.name, role)
         self._require_right_to_remove(stored.name, old, role)
         without = _without(stored.record._replace(moved_from=old, removing=old), old)
         last = self.keeper.replace(stored, without).stored
@@ -186,25 +200,33 @@ class Moving:
         known = (old.record.role for old in self.store.history(stored.name) if old.record.role is not None)
         return next(known, stored.name)
 
-    def _require_no_other_role(self, name: str, role: str) -> None:
-        """Refuse before the record is written what the engine would refuse after it."""
-        others = [other for other in self.store.engine.roles_of(name) if other != role]
-        if others:
-            raise TokenRequestError(
-                f'key "{name}" in the engine is used by other roles ({", ".join(others)}); nothing was changed',
-                hint=f"remove them first: vault delete {self.store.layout.engine_mount}/roles/{others[0]}",
-            )
-
     def _kv_copy(self, name: str) -> tuple[str, str]:
         """The note, which would tell of versions that KV counts anew, and the private part, which is looked for."""
         return self.store.layout.note(name), self.store.layout.private(name)
 
-    def _lies_in(self, name: str, custody: Custody) -> bool:
+    def _lies_in(self, stored: StoredRecord, custody: Custody) -> bool:
+        """Whether something of this key is there; what another store may have put there is none of it."""
         if custody is Custody.KV:
-            return self.store.private_metadata(name) != NO_METADATA
+            return self.store.private_metadata(stored.name) != NO_METADATA
+        left = self.keeper.leftovers(stored.name).get(custody)
+        if left is not None:
+            return left.own or (stored.record.removing is custody and not left.foreign)
         if custody is Custody.ENGINE:
-            return self.store.engine.find(name) is not None
-        return self.store.transit.find(self.store.layout.transit(name)) is not None
+            return self.keeper.placement.engine.holds(stored) and self.store.engine.find(stored.name) is not None
+        return stored.record.transit_key is not None and self.store.transit.find(stored.record.transit_key) is not None
+
+    def _other_custodies(self, stored: StoredRecord) -> list[Custody]:
+        """Those in which a copy may lie: by the record, in KV always, and the one that keys are usually moved from.
+
+        Of a key in the engine the record knows no private part any more once it was rotated there, and of what an
+        interrupted move has left it never did: that is looked for.
+        """
+        record = stored.record
+        known = {custody for custody, field in _POINTERS.items() if getattr(record, field) is not None}
+        known |= {custody for custody, left in self.keeper.leftovers(stored.name).items() if left.own}
+        usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
+        known |= {Custody.KV, record.moved_from or usual}
+        return [custody for custody in Custody if custody in known and custody is not record.custody]
 
     def _require_right_to_remove(self, name: str, custody: Custody, role: str) -> None:
         """Refuse before the record is written what Vault would refuse after it."""
@@ -237,6 +259,10 @@ def _require_current(stored: StoredRecord, key: PrivateKey) -> None:
         )
 
 
+def _moved(record: Record, custody: Custody, place: Place) -> Record:
+    return record._replace(custody=custody, moved_from=record.custody, **place._asdict())
+
+
 _POINTERS: Final = {Custody.KV: "private_version", Custody.TRANSIT: "transit_key", Custody.ENGINE: "role"}
 """The field of the record that leads to what lies in a custody, whichever the key's own is."""
 
@@ -244,14 +270,3 @@ _POINTERS: Final = {Custody.KV: "private_version", Custody.TRANSIT: "transit_key
 def _without(record: Record, custody: Custody) -> Record:
     nothing: dict[str, Any] = {_POINTERS[custody]: None}
     return record._replace(**nothing)
-
-
-def _other_custodies(record: Record) -> list[Custody]:
-    """Those in which a copy may lie: by the record, in KV always, and at least the one that keys are usually moved from.
-
-    Of a key in the engine the record knows no private part any more once it was rotated there.
-    """
-    known = {custody for custody, field in _POINTERS.items() if getattr(record, field) is not None}
-    usual = Custody.KV if record.custody is not Custody.KV else Custody.TRANSIT
-    known |= {Custody.KV, record.moved_from or usual}
-    return [custody for custody in Custody if custody in known and custody is not record.custody]

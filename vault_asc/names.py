@@ -21,6 +21,10 @@ ENGINE_FILE: Final = "vault-plugin-secrets-asc"
 """The executable of our engine, by Vault's pattern."""
 ENGINE_TYPE: Final = "asc"
 """What it is called in the plugin catalog, and so the type of its mounts."""
+ENGINE_TYPES: Final = (ENGINE_TYPE, ENGINE_FILE)
+"""The same, and what others call it: some name a plugin in the catalog after its file."""
+DEFAULT_TRANSIT_MOUNT: Final = "asc-transit"
+DEFAULT_ENGINE_MOUNT: Final = "asc"
 
 
 class Custody(StrEnum):
@@ -55,10 +59,14 @@ def check_name(name: str, what: str = "key") -> str:
     return name
 
 
+def is_path(text: str) -> bool:
+    """Whether this is a mount or a path in Vault: plain segments joined by single slashes."""
+    return all(re.fullmatch(_SEGMENT, segment) and ".." not in segment for segment in text.split("/"))
+
+
 def check_path(path: str, what: str) -> str:
-    """A mount or a path in Vault: plain segments joined by single slashes. Else `ConfigError`."""
-    segments = path.split("/")
-    if not all(re.fullmatch(_SEGMENT, segment) and ".." not in segment for segment in segments):
+    """A mount or a path in Vault, see `is_path`. Else `ConfigError`."""
+    if not is_path(path):
         raise ConfigError(
             f'{what} "{safe_text(path)}" is not a plain path',
             hint='use letters, digits, "-", "_" and "." in segments joined by single slashes, without "/" at either end',

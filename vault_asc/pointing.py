@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultAscError, VaultError
 from vault_asc.names import Custody
 from vault_asc.placement import Placement
-from vault_asc.record import Record, StoredRecord
+from vault_asc.record import Record, State, StoredRecord
 from vault_asc.store import Store
 
 
@@ -51,7 +51,8 @@ class Pointing:
         if record.custody is Custody.ENGINE and record.version > stored.record.version:
             self.placement.engine.go_ahead(stored, record.version)
         in_engine = record.custody is Custody.ENGINE and record.role is not None
-        if in_engine and self.placement.of_record(stored, stored.record) is None:
+        lost = in_engine and self.placement.of_record(stored, stored.record) is None
+        if lost:
             with suppress(PermissionDeniedError):  # the key was lost, and its role with it; whoever mints is told
                 self.placement.engine.give_role(stored.name, str(record.role))
         change: Change | None = None
@@ -62,6 +63,8 @@ class Pointing:
             if change is None or self.placement.of_record(change.stored, record) is not None:
                 raise
             raise self._taken_back(change) from error
+        if lost and record.state is State.ENABLED:  # made anew, and so that it signs for nobody before its record
+            self.placement.engine.enable(stored.name)
         return change
 
     def _taken_back(self, change: Change) -> ConflictError:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from vault_asc.auth import AuthSettings
 from vault_asc.errors import ConfigError, NotFoundError
 from vault_asc.listen import Listen
-from vault_asc.names import Custody
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, Custody
 from vault_asc.targets import Rendered, Target
 
 DEFAULT_ADDRESS: Final = "https://127.0.0.1:8200"
@@ -30,8 +30,8 @@ class StoreSettings(NamedTuple):
 
     mount: str = "secret"
     prefix: str = "asc"
-    transit_mount: str = "asc-transit"
-    engine_mount: str = "asc"
+    transit_mount: str = DEFAULT_TRANSIT_MOUNT
+    engine_mount: str = DEFAULT_ENGINE_MOUNT
     custodies: tuple[Custody, ...] = (Custody.KV,)
 
 

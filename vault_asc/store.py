@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from vault_asc.errors import ConflictError, PermissionDeniedError, VaultUnavailableError
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.names import transit_key
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, transit_key
 from vault_asc.record import BadRecordError, Note, Record, StoredRecord
 from vault_asc.vault import (
     CheckAndSetError,
@@ -36,8 +36,8 @@ class Layout(NamedTuple):
 
     mount: str
     prefix: str
-    transit_mount: str = "asc-transit"
-    engine_mount: str = "asc"
+    transit_mount: str = DEFAULT_TRANSIT_MOUNT
+    engine_mount: str = DEFAULT_ENGINE_MOUNT
 
     def record(self, name: str) -> str:
         """Path of a record below the mount."""

@@ -133,8 +133,8 @@ MOVES: dict[str, Scene] = {
     "move back with a file": Scene(
         0, (*MOVE, *KV, "--granted", "--file", "OLD"), without_escrow, "moved", warns="whoever may mint can copy"
     ),
-    "finish of a move back": Scene(0, FINISH, moved_to_kv, 'finished the move of "prod"'),
-    "finish of a move back, and remove": Scene(0, REMOVE, moved_to_kv, "removed what lay there"),
+    "finish of a move back": Scene(0, (*FINISH, "--granted"), moved_to_kv, 'finished the move of "prod"'),
+    "finish of a move back, and remove": Scene(0, (*REMOVE, "--granted"), moved_to_kv, "removed what lay there"),
 }
 
 AT_APPLE: dict[str, Scene] = {
@@ -239,7 +239,7 @@ NOT_MOVED: dict[str, Scene] = {
     "trust without finish": Scene(2, (*MOVE, *TRANSIT, "--trust", "x"), known, _MOVE_NEEDS, _MOVE_HINT),
     "move and finish": Scene(2, (*FINISH, *TRANSIT), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "finish with a file": Scene(2, (*FINISH, "--file", "OLD"), in_both, _MOVE_NEEDS, _MOVE_HINT),
-    "finish without looking": Scene(2, (*FINISH, "--granted"), in_both, _MOVE_NEEDS, _MOVE_HINT),
+    "finish without looking": Scene(2, (*FINISH, "--file", "NEW"), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "remove without finishing": Scene(2, (*MOVE, *TRANSIT, "--remove-copy"), in_both, _MOVE_NEEDS, _MOVE_HINT),
     "move to an unknown custody": Scene(2, (*MOVE, "--custody", "hsm"), in_both, '"hsm" is not one of', "--help"),
     "move of no key": Scene(7, ("key", "move", "prd", *TRANSIT), in_both, 'no key "prd"', "vault-asc key list"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests import keys
 from tests.cli.conftest import NEW_ID, OLD_ID
-from tests.cli.custody_stage import MOVE, POLICY, held_by
+from tests.cli.custody_stage import MOVE, POLICY, held_by, in_transit
 from tests.cli.stage import ISSUER, Scene, Setup, Stage, after, known
 
 ENGINE = ("--custody", "engine")
@@ -19,6 +19,8 @@ ROLLBACK = ("key", "rollback", "prod")
 RETIRE = ("key", "retire", "prod")
 DISABLE = ("key", "disable", "prod")
 DESTROY = ("key", "destroy", "prod", "--yes")
+LEFTOVER = (*DESTROY, "--leftover")
+STAGE_THIRD = ("key", "stage", "prod", "AuthKey_THIRDKEY01.p8", "--no-apple-check")
 
 
 def mounted(stage: Stage) -> None:
@@ -70,6 +72,32 @@ def foreign(stage: Stage) -> None:
         f"{stage.engine_mount}/keys/prod",
         {"private_key": pem, "key_id": "FOREIGN001", "issuer_id": keys.ISSUER_ID},
     )
+
+
+def transit_then_engine(stage: Stage) -> None:
+    """Moved, and the copy in Transit still there."""
+    mounted(stage)
+    in_transit(stage)
+    stage.user.does(*MOVE, *ENGINE, "--granted", "--file", f"AuthKey_{OLD_ID}.p8")
+
+
+def of_another_store(stage: Stage) -> None:
+    """A key that another store has made, disabled."""
+    mounted(stage)
+    pem = stage.user.new_pem("FOREIGN001").decode()
+    data = {"private_key": pem, "key_id": "FOREIGN001", "issuer_id": keys.ISSUER_ID}
+    stage.root("POST", f"{stage.engine_mount}/keys/prod", data | {"owner": "other/asc", "enabled": False})
+
+
+def both_stores(stage: Stage) -> None:
+    of_another_store(stage)
+    known(stage)
+
+
+def copied(stage: Stage) -> None:
+    """A key in KV, and another in the engine by hand under its name."""
+    both_mounted(stage)
+    foreign(stage)
 
 
 def role_taken(stage: Stage) -> None:
@@ -144,7 +172,25 @@ GOOD: dict[str, Scene] = {
     "stage in the engine": Scene(0, STAGE, in_engine, "staged engine version 2"),
     "promote in the engine": Scene(0, PROMOTE, after(STAGE, begin=in_engine), "promoted"),
     "promote what the engine has promoted": Scene(0, PROMOTE, ahead, "promoted"),
-    "rotate in the engine": Scene(0, ROTATE, in_engine, "then let its version sign no more: vault-asc key retire prod"),
+    "rotate in the engine": Scene(
+        0,
+        ROTATE,
+        in_engine,
+        "old key 2X9R4HXF34: the engine gives its tokens to whoever asks for the version, until: vault-asc key retire prod\n"
+        "  none of its tokens can be alive 20 minutes after that",
+    ),
+    "rotate while the engine has a copy of the key before": Scene(
+        0,
+        ROTATE,
+        moved_away,
+        'sign in the engine by role "prod" can mint with what lies there, until: vault-asc key move prod --finish --remove-copy',
+    ),
+    "rotate in the engine while Transit has a copy of the key before": Scene(
+        0,
+        ROTATE,
+        transit_then_engine,
+        'in Transit with key "asc.prod" can mint',
+    ),
     "rotate dry in the engine": Scene(0, (*ROTATE, "--dry-run"), in_engine, "would rotate"),
     "rollback in the engine": Scene(0, ROLLBACK, rotated, 'rolled "prod" back'),
     "rollback of what the engine has promoted": Scene(0, (*ROLLBACK, "--to", "1"), ahead, 'rolled "prod" back'),
@@ -159,7 +205,36 @@ GOOD: dict[str, Scene] = {
     "destroy without what is left in the engine": Scene(
         0, DESTROY, left_over, "nothing of", warns='key "prod" in the engine, which no record points to, was left'
     ),
-    "destroy what is left in the engine": Scene(0, (*DESTROY, "--leftover"), left_over, "destroyed"),
+    "destroy what is left in the engine": Scene(
+        0, LEFTOVER, by_hand("POST", "keys/prod/disable", begin=left_over), "destroyed what no record"
+    ),
+    "destroy what is left in the engine, and see what it is": Scene(
+        0, LEFTOVER, by_hand("POST", "keys/prod/disable", begin=left_over), "key ID 2X9R4HXF34; SHA256:"
+    ),
+    "destroy what is left when the record points to all": Scene(0, LEFTOVER, in_engine, "nothing of"),
+    "destroy what is left of another store in the engine": Scene(
+        0,
+        LEFTOVER,
+        of_another_store,
+        "nothing of",
+        warns='key "prod" in the engine, of the store "other/asc", was left',
+    ),
+    "show a copy in the engine that the record does not point to": Scene(
+        0, SHOW, copied, "ENGINE/keys/prod/disable, then vault-asc key destroy prod --leftover"
+    ),
+    "show a key of another store in the engine": Scene(
+        0,
+        SHOW,
+        both_stores,
+        'also in the engine  key "prod" in the engine, of the store "other/asc",',
+    ),
+    "rollback that drops what is staged in the engine": Scene(
+        0,
+        ROLLBACK,
+        lambda stage: (rotated(stage), stage.user.key_file("THIRDKEY01"), stage.user.does(*STAGE_THIRD)),
+        'rolled "prod" back',
+        warns="engine version 3 (key ID THIRDKEY01), staged at ",
+    ),
     "move to the engine": Scene(0, (*MOVE, *ENGINE), granted, 'moved "prod" to custody engine'),
     "move to the engine with a file": Scene(0, (*MOVE, *ENGINE, "--file", "OLD"), granted, 'moved "prod"'),
     "move to the engine by another role": Scene(
@@ -178,7 +253,7 @@ GOOD: dict[str, Scene] = {
         'moved "prod" to custody transit',
     ),
     "finish of a move out of the engine, and remove": Scene(
-        0, (*MOVE, "--finish", "--remove-copy"), moved_away, "removed what lay there"
+        0, (*MOVE, "--finish", "--remove-copy", "--granted"), moved_away, "removed what lay there"
     ),
 }
 
@@ -245,7 +320,20 @@ BAD: dict[str, Scene] = {
     ),
     "promote nothing in the engine": Scene(7, PROMOTE, in_engine, "nothing is staged", "key stage prod"),
     "destroy what another role uses": Scene(
-        4, DESTROY, used_by_another, 'used by role "sales"', "delete the roles first"
+        3, DESTROY, used_by_another, "is used by other roles (sales); nothing", "vault delete ENGINE/roles/sales"
+    ),
+    "destroy what is left in the engine and gives tokens": Scene(
+        3, LEFTOVER, left_over, "gives tokens, and no record points to it", "vault write -f ENGINE/keys/prod/disable"
+    ),
+    "import of a name that another store has in the engine": Scene(
+        9, IMPORT, of_another_store, 'is a key of the store "other/asc"; nothing', "store.engine_mount"
+    ),
+    "finish of a move that nobody could mint after": Scene(
+        3,
+        (*MOVE, "--finish"),
+        after((*MOVE, *ENGINE, "--role", "sales", "--granted"), begin=both_mounted),
+        'no policy grants "read" on "ENGINE/token/sales", which minters need now; nothing',
+        "policy write minter --key prod --role sales --custody engine --force",
     ),
     "move out of the engine without a file": Scene(
         7,
@@ -269,7 +357,7 @@ BAD: dict[str, Scene] = {
     ),
     "finish while a role of the key can be read": Scene(
         3,
-        (*MOVE, "--finish"),
+        (*MOVE, "--finish", "--granted"),
         lambda stage: (
             moved_away(stage),
             stage.root(

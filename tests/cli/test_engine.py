@@ -1,12 +1,15 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import User, check_failure
+from tests.conftest import Root
 from tests.engine.test_installing import executable
 from tests.vaults import VaultUnderTest
 from vault_asc import __version__
 from vault_asc.engine.freezing import building
+from vault_asc.errors import NotFoundError
 
 
 def plugins(user: User) -> Path:
@@ -25,6 +28,17 @@ def test_install_copies_and_prints_what_to_type(user: User) -> None:
     )
     assert f"vault secrets enable -path=team-asc -plugin-name=asc -plugin-version=v{__version__} plugin" in done.out
     assert "it needs glibc 2.2 or newer on the node" in done.out
+
+
+def test_the_mount_is_that_of_the_configuration(user: User) -> None:
+    executable(user.home)
+    install = ("engine", "install", "built", "--plugin-dir", str(plugins(user)), "--yes")
+    user.sets(engine_mount="team/engine")
+    assert "-path=team/engine " in user.does(*install).out
+    assert "-path=other " in user.does(*install, "--mount", "other").out
+    assert 'nothing of ours is mounted at "team/engine/"' in user.does("engine", "status").out
+    for words in (install, ("engine", "status")):
+        assert 'mount of the engine "asc/" is not a plain path' in user.fails(2, *words, "--mount", "asc/").error
 
 
 def test_install_asks_first(user: User) -> None:
@@ -53,6 +67,21 @@ def test_wrong_arguments(user: User, words: tuple[str, ...], told: str) -> None:
     assert told in user.fails(2, "engine", *words).error
 
 
+@pytest.fixture
+def _empty_catalog(root: Root) -> Iterator[None]:
+    """Without the engine that other tests run on this server."""
+    entry = "sys/plugins/catalog/secret/asc?version=v0.1.0"
+    try:
+        kept = root("GET", entry)["data"]
+    except NotFoundError:
+        yield
+        return
+    root("DELETE", entry)
+    yield
+    root("POST", "sys/plugins/catalog/secret/asc", kept)
+
+
+@pytest.mark.usefixtures("_empty_catalog")
 def test_status_says_what_is_missing(user: User) -> None:
     built = executable(user.home)
     done = user.does("engine", "status", "--file", "built", "--mount", "nowhere")
@@ -76,5 +105,5 @@ def test_build_without_its_tools_says_what_to_install(user: User, monkeypatch: p
     monkeypatch.setattr(building, "_TOOLS", ("no_such_module",))
     done = user("engine", "build", "--out", "x")
     assert done.code == 2
-    assert done.hint == 'pip install "vault-asc[engine,build]"'
+    assert done.hint == 'in a checkout: make install, or pip install ".[engine,build]"'
     assert not Path("x").exists()

@@ -141,6 +141,23 @@ def test_min_remaining_keeps_a_token_that_lives_as_long_as_its_role_says(user: U
     assert (user.home / "token").read_bytes() == first
 
 
+@pytest.mark.parametrize("source", [("--role", "dying"), ("prod",)])
+def test_a_role_whose_tokens_live_shorter_than_they_are_to_be_kept_is_told(
+    user: User, engine_mount: str, root: Root, source: tuple[str, ...]
+) -> None:
+    """The file is good, and every call would mint anew."""
+    with_engine(user, engine_mount)
+    user.imports("prod", OLD_ID, "--custody", Custody.ENGINE.value, "--role", "dying")
+    root("POST", f"{engine_mount}/roles/dying", {"lifetime": 120})
+    words = ("mint", *source, "--out", "token", "--min-remaining")
+    (warning,) = user.does(*words, "10m").said("warning")
+    assert re.match(
+        r"the new token has (5\d|60) s left, less than the 600 s of --min-remaining: each call mints", warning
+    )
+    assert (user.home / "token").read_bytes()
+    assert not user.does(*words, "10s").err
+
+
 def test_a_denied_reader_is_told_the_policy_and_it_is_enough(
     user: User, key_file: Path, engine_mount: str, token_with: TokenWith
 ) -> None:

@@ -175,9 +175,10 @@ def test_command_by_each_role(scene: Scene, command: str) -> None:
 
 
 def test_an_import_without_a_role_admin_is_completed_by_one(scene: Scene) -> None:
-    """What was written stays, unused: there is no record and no role."""
+    """It is refused before anything is written."""
     denied = scene.does("import", "owners")
-    assert denied.error == f'permission denied: the token lacks "create" on "{scene.engine_mount}/roles/prod"'
+    lacks = f'the token lacks "create" on "{scene.engine_mount}/roles/prod"'
+    assert denied.error == f"permission denied: {lacks}; nothing was written"
     assert [command[2] for command in hinted_commands(denied.hint)] == ["key-admin", "registrar", "role-admin"]
     assert scene.keeper.store.find("prod") is None
     assert scene.keeper.store.engine.key_of_role("prod") is None
@@ -276,7 +277,7 @@ def test_a_key_whose_role_has_another_name_has_a_hint_with_it(
         denied = user.fails(DENIED, *words)
         assert denied.error == f"permission denied: the token lacks {lacks}"
         commands = holder_of(denied.hint)
-        assert commands == [["policy", "write", name, "--key", "prod", "--role", "sales"]]
+        assert commands == [["policy", "write", name, "--key", "prod", "--role", "sales", "--force"]]
         user.does(*words)
 
 

@@ -228,6 +228,17 @@ def test_check_tells_what_goes_by_a_role(cli: Cli, home: Path) -> None:
     assert re.search(r"^  engine +asc$", cli("config", "check").out, re.MULTILINE)
 
 
+def test_check_refuses_what_the_agent_would(cli: Cli, home: Path) -> None:
+    """One Agent reads a role once, so it cannot narrow it in two ways."""
+    more = RENDERED.replace('name = "reports"', 'name = "more"').replace("/run/r", "/run/m")
+    for lifetime, code in (("", 0), ("lifetime = '10m'\n", 2)):
+        (home / "vault-asc.toml").write_text(f"version = 1\n{RENDERED}{more}{lifetime}", encoding="utf-8")
+        checked, printed = cli("config", "check"), cli("agent", "config")
+        assert (checked.code, checked.err) == (printed.code, printed.err)
+        assert checked.code == code
+    assert 'targets "reports" and "more" narrow role "reports" differently' in checked.error
+
+
 def test_what_the_agent_renders_is_not_pushed_and_has_no_status(cli: Cli, home: Path) -> None:
     (home / "vault-asc.toml").write_text(f"version = 1\n{RENDERED}", encoding="utf-8")
     assert cli("status").out == "rendered by the Agent: 1 target\n"

@@ -185,6 +185,8 @@ def test_a_key_is_read_by_its_public_facts_alone() -> None:
         "imported_at": "2026-03-01T12:00:00Z",
         "imported_by": "userpass-ada",
         "enabled": True,
+        "settled": True,
+        "owner": "",
         "previous": None,
         "staged": None,
     }
@@ -284,7 +286,9 @@ def test_a_new_key_is_a_new_version_and_the_previous_one_is_kept() -> None:
     mounted.write("keys/prod", private_key=p8(), key_id=keys.OTHER_KEY_ID)
     second = mounted.read("keys/prod")
     assert (second["version"], second["key_id"], second["issuer_id"]) == (2, keys.OTHER_KEY_ID, keys.ISSUER_ID)
-    assert second["previous"] == {k: v for k, v in first.items() if k not in {"enabled", "previous", "staged"}}
+    assert second["previous"] == {
+        k: v for k, v in first.items() if k not in {"enabled", "settled", "owner", "previous", "staged"}
+    }
     answer = mounted.read("token/sales")
     assert answer["key_id"] == keys.OTHER_KEY_ID
     verified(answer, second["public_key"])

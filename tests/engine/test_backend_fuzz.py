@@ -138,6 +138,8 @@ def test_thousands_of_requests_to_one_mount() -> None:
         "issuer_id": [keys.ISSUER_ID, "", "$X"],
         "individual": [True, False, "true", "x"],
         "enterprise": [True, "false"],
+        "enabled": [True, "false"],
+        "owner": ["secret/asc", "", "a b"],
         "audience": ["appstoreconnect-v1", "x"],
         "key": ["prod", "new", "missing", "Bad"],
         "scope": [[], "GET /v1/apps", ["GET /v1/apps", "GET /v1/users?limit=1,2"], ["x"]],

@@ -141,9 +141,9 @@ def test_a_promotion_makes_the_staged_key_current_and_keeps_the_one_before_it() 
     answer = mounted.write("keys/prod/promote")
     assert answer["changed"] is True
     assert versions(answer) == (2, 1, None)
-    assert {k: v for k, v in answer.items() if k not in {"enabled", "previous", "staged", "changed"}} == before[
-        "staged"
-    ]
+    assert {
+        k: v for k, v in answer.items() if k not in {"enabled", "settled", "owner", "previous", "staged", "changed"}
+    } == before["staged"]
     token = mounted.read("token/sales")
     assert (token["key_id"], token["key_version"]) == (SECOND, 2)
     verified(token, before["staged"]["public_key"])
@@ -330,11 +330,38 @@ def test_a_disabled_key_signs_by_no_version_and_all_of_them_are_kept() -> None:
     for asked in ({}, {"key_version": 1}, {"key_version": 2}):
         error = refused(mounted, Operation.READ, "token/sales", **asked)
         assert (error.status, error.message) == (400, 'key "prod" is disabled')
-        assert error.hint == "if that is over: write asc/keys/prod/enable"
+        assert error.hint == (
+            "if that is over: vault-asc key enable prod; without a record: vault write -f asc/keys/prod/enable"
+        )
     assert mounted.write("keys/prod/disable") == {**disabled, "changed": False}
     assert mounted.write("keys/prod/enable") == {**before, "changed": True}
     assert mounted.write("keys/prod/enable")["changed"] is False
     assert mounted.read("token/sales")["key_version"] == 2
+
+
+def test_a_key_can_be_made_disabled_and_with_an_owner() -> None:
+    mounted = Mounted()
+    body = team_key()
+    made = mounted.write("keys/prod", **body, owner="secret/asc/team-a", enabled="false")
+    assert (made["owner"], made["enabled"], made["settled"]) == ("secret/asc/team-a", False, False)
+    mounted.write("roles/sales", key="prod")
+    assert "is disabled" in refused(mounted, Operation.READ, "token/sales").message
+    assert mounted.write("keys/prod", **body, owner="secret/asc/team-a", enabled=False)["changed"] is False
+    for change, hint in (
+        ({"owner": "secret/other"}, "it is of the store secret/asc/team-a"),
+        ({"enabled": True}, "write keys/<name>/enable or keys/<name>/disable"),
+    ):
+        error = refused(mounted, Operation.UPDATE, "keys/prod", **body, **change)
+        assert (error.status, error.hint) == (400, hint)
+    assert mounted.write("keys/prod/enable")["settled"] is True
+    mounted.read("token/sales")
+    assert mounted.read("keys/prod")["owner"] == "secret/asc/team-a"
+
+
+@pytest.mark.parametrize("owner", ["a b", "a//b", "/a", "../a", "x" * 201, "-----BEGIN PRIVATE KEY-----"])
+def test_an_owner_is_a_plain_path_and_is_not_repeated(owner: str) -> None:
+    error = refused(Mounted(), Operation.UPDATE, "keys/prod", **team_key(), owner=owner)
+    assert (error.status, error.message) == (400, "the owner is no plain path")
 
 
 @pytest.mark.parametrize("change", ["", "/stage", "/promote", "/rollback", "/retire"])

@@ -1,5 +1,6 @@
 """From a file to a mount, on the real server; scripts with build facts stand for executables, so that nothing is built."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ from tests.vaults import VaultUnderTest
 from vault_asc import __version__
 from vault_asc.engine import installing
 from vault_asc.engine.freezing.facts import Executable, look_at, text_of
-from vault_asc.errors import ConfigError, ConflictError, PermissionDeniedError, VaultError
+from vault_asc.errors import ConfigError, ConflictError, NotFoundError, PermissionDeniedError, VaultError
+from vault_asc.names import ENGINE_FILE, ENGINE_TYPES
 from vault_asc.vault import Vault
 
 HERE = {"version": __version__, "platform": f"{sys.platform} x86_64", "libc": "glibc 2.2 or newer"}
@@ -43,9 +45,11 @@ def vault(server: Rig) -> Iterator[Vault]:
     with connected(VaultUnderTest(server.server.address, server.server.root_token)) as vault:
         yield vault
     for path, mount in server.ask("GET", "sys/mounts")["data"].items():
-        if mount["type"] == installing.PLUGIN:
+        if mount["type"] in ENGINE_TYPES:
             server.ask("DELETE", f"sys/mounts/{path}")
-    server.ask("DELETE", f"sys/plugins/catalog/secret/asc?version=v{__version__}")
+    for name in ENGINE_TYPES:
+        with contextlib.suppress(NotFoundError):
+            server.ask("DELETE", f"sys/plugins/catalog/secret/{name}?version=v{__version__}")
 
 
 def advice(vault: Vault, server: Rig, built: Executable | None, mount: str = "asc") -> list[str]:
@@ -131,6 +135,26 @@ def test_install_mounts_then_upgrades(server: Rig, vault: Vault, tmp_path: Path)
     installing.register(vault, first)  # the way back: nothing was replaced
     installing.bring_up(vault, first, "asc")
     assert advice(vault, server, first) == []
+
+
+def test_a_mount_by_the_name_of_the_file_is_ours_and_keeps_that_name(server: Rig, vault: Vault, tmp_path: Path) -> None:
+    first = executable(tmp_path, "first", commit="by-file-a")
+    installing.copy(first, server.directory, time.time())
+    installing.register(vault, first, ENGINE_FILE)
+    assert f"vault secrets enable -path=asc {ENGINE_FILE}" in advice(vault, server, first)[0]
+    server.mount("asc", ENGINE_FILE)
+    vault.require_engine("asc")
+    assert advice(vault, server, first) == []
+
+    second = executable(tmp_path, "second", commit="by-file-b")
+    installing.copy(second, server.directory, time.time())
+    assert installing.mounted_by(vault, "asc") == ENGINE_FILE
+    installing.register(vault, second, installing.mounted_by(vault, "asc"))
+    (told,) = advice(vault, server, second)
+    assert told.endswith(f"vault plugin reload -plugin={ENGINE_FILE} -scope=global")
+    assert installing.bring_up(vault, second, "asc") == f'"asc/" was told to run {second.version}, and reloaded'
+    assert advice(vault, server, second) == []
+    assert installing.mounted_by(vault, "elsewhere") == installing.PLUGIN
 
 
 def test_status_sees_a_missing_and_a_changed_file(server: Rig, vault: Vault, tmp_path: Path) -> None:

@@ -412,7 +412,7 @@ def test_rights_in_transit(vault: VaultUnderTest, kv_mount: str, root: Root, tok
 
 
 IN_ENGINE = {
-    Task.IMPORT: ["keys/new create", "roles/new create"],
+    Task.IMPORT: ["keys/new create", "roles/new create", "keys/new/enable update"],
     Task.STAGE: [f"keys/{NAME}/stage update"],
     Task.ROTATE: [f"keys/{NAME}/stage update", f"keys/{NAME}/promote update"],
 }
@@ -453,6 +453,22 @@ def test_rights_in_the_engine(
             able.import_key(name, new, team(key_id(2)), Custody.ENGINE)
         else:
             (able.stage if task is Task.STAGE else able.rotate)(name, new, key_id(2))
+
+
+@pytest.mark.parametrize("task", [Task.STAGE, Task.ROTATE])
+def test_no_role_is_made_for_a_key_that_is_there(
+    vault: VaultUnderTest, kv_mount: str, engine_mount: str, root: Root, token_with: TokenWith, task: Task
+) -> None:
+    shipped = [
+        policy.render(name, mount=kv_mount, prefix=PREFIX, engine_mount=engine_mount, custodies=(Custody.ENGINE,))
+        for name in ("key-admin", "registrar")
+    ]
+    with lifecycle_on(vault, kv_mount, engine_mount=engine_mount) as keeper:
+        keeper.import_key(NAME, new_key(), TEAM, Custody.ENGINE)
+    root("DELETE", f"{engine_mount}/roles/{NAME}")
+    with lifecycle_on(vault, kv_mount, token_with(*shipped), engine_mount=engine_mount) as owner:
+        ready(owner.store, NAME, task, no_advice)
+        (owner.stage if task is Task.STAGE else owner.rotate)(NAME, new_key(), key_id(2))
 
 
 def test_a_role_of_another_name_and_one_of_another_key(

@@ -104,7 +104,7 @@ def test_record_that_points_to_the_transit_key_of_another_name_is_good_for_nothi
         lambda: keeper.retire(NAME),
         lambda: keeper.destroy(NAME),
         lambda: Moving(keeper).move(NAME, next(c for c in Custody if c is not custody), granted=True),
-        lambda: Moving(keeper).finish(NAME, remove_copy=True),
+        lambda: Moving(keeper).finish(NAME, remove_copy=True, granted=True),
     ]
     for command in commands:
         with pytest.raises(BadRecordError, match=r'names the key "asc\.victim" in Transit, which is not its own'):
@@ -170,7 +170,7 @@ def test_removal_that_is_not_allowed_changes_nothing(
     before = keeper.store.read(NAME)
 
     with pytest.raises(PermissionDeniedError, match=r'lacks "delete" on .*; nothing was changed'):
-        Moving(as_roles("registrar", "auditor")).finish(NAME, remove_copy=True)
+        Moving(as_roles("registrar", "auditor")).finish(NAME, remove_copy=True, granted=True)
 
     assert keeper.store.read(NAME) == before
     Moving(keeper).move(NAME, start, key, granted=True)
@@ -187,7 +187,7 @@ def test_removal_that_was_interrupted_is_neither_forgotten_nor_built_upon(
     with Wire(vault.address) as wire, lifecycle_at(vault, layout, address=wire.address) as doomed:
         wire.fate = lambda method, path: LOSE_REQUEST if method == "DELETE" or path.endswith("/config") else None
         with pytest.raises(LostAnswerError, match="no answer"):
-            Moving(doomed).finish(NAME, remove_copy=True)
+            Moving(doomed).finish(NAME, remove_copy=True, granted=True)
 
     with pytest.raises(ConflictError, match=f'what lies of "{NAME}" in custody {start} is being removed by root'):
         Moving(keeper).move(NAME, start, key, granted=True)
@@ -196,11 +196,11 @@ def test_removal_that_was_interrupted_is_neither_forgotten_nor_built_upon(
     elif start is Custody.TRANSIT:
         keeper.placement.transit.put(NAME, key, None)
     with pytest.raises(TokenRequestError, match="was about to be removed, and is still there"):
-        Moving(keeper).finish(NAME)
+        Moving(keeper).finish(NAME, granted=True)
 
-    assert Moving(keeper).finish(NAME, remove_copy=True).changed
+    assert Moving(keeper).finish(NAME, remove_copy=True, granted=True).changed
     assert keeper.store.read(NAME).record.moved_from is None
-    assert keeper.leftovers(NAME).keys() == {to} - {Custody.KV}
+    assert not keeper.leftovers(NAME)
     assert keeper.store.private_metadata(NAME).current_version == (1 if to is Custody.KV else 0)
     assert minted_with(keeper.store, key, keys.KEY_ID)
 
@@ -355,7 +355,7 @@ def test_record_that_names_the_role_of_another_key_harms_that_key_in_no_way(
         lambda: keeper.retire(NAME),
         lambda: keeper.set_state(NAME, State.DISABLED),
         lambda: keeper.destroy(NAME),
-        lambda: Moving(keeper).finish(NAME, remove_copy=True),
+        lambda: Moving(keeper).finish(NAME, remove_copy=True, granted=True),
     ]
     for command in commands:
         with suppress(VaultAscError):
@@ -367,19 +367,62 @@ def test_record_that_names_the_role_of_another_key_harms_that_key_in_no_way(
 
 
 def test_stores_of_two_prefixes_on_one_mount_of_the_engine_never_share_a_key(keeper: Lifecycle) -> None:
-    key = new_key()
+    key, theirs = new_key(), f'is a key of the store "{keeper.store.layout.mount}/{PREFIX}"; nothing was written'
     keeper.import_key(NAME, key, TEAM, Custody.ENGINE)
     second = Lifecycle(Store(keeper.store.vault, keeper.store.layout._replace(prefix="team-b")), keeper.clock)
 
-    with pytest.raises(ConflictError, match=r"is in engine .* already with another key"):
-        second.import_key(NAME, new_key(), team(key_id(2)), Custody.ENGINE)
+    for its in (new_key(), key):  # the same key is no reason to share it either
+        with pytest.raises(ConflictError, match=theirs) as caught:
+            second.import_key(NAME, its, TEAM, Custody.ENGINE)
+        assert "--leftover" not in str(caught.value.hint)
+        assert "store.engine_mount" in str(caught.value.hint)
     with pytest.raises(ConflictError, match=f'role "{NAME}" of engine .* gives tokens of key "{NAME}"'):
         second.import_key("other", new_key(), team(key_id(2)), Custody.ENGINE, role=NAME)
-    second.import_key(NAME, new_key(), team(key_id(3)))
-    with pytest.raises(ConflictError, match=r"is in engine .* already with another key"):
+    second.import_key(NAME, key, TEAM)
+    with pytest.raises(ConflictError, match=theirs):
         Moving(second).move(NAME, Custody.ENGINE, granted=True)
+    Moving(second).finish(NAME, remove_copy=True)
     second.set_state(NAME, State.DISABLED)
     assert second.destroy(NAME)
 
+    for enabled in (True, False):
+        keeper.set_state(NAME, State.ENABLED if enabled else State.DISABLED)
+        assert second.leftovers(NAME)[Custody.ENGINE].foreign
+        assert not second.destroy(NAME, leftover=True)
+        assert keeper.store.engine.find(NAME) is not None
+    keeper.set_state(NAME, State.ENABLED)
     assert minted_with(keeper.store, key, keys.KEY_ID)
     verified(read_by_role(keeper.store), key)
+
+
+def test_record_copied_to_another_store_stops_and_removes_nothing_in_the_engine(keeper: Lifecycle, root: Root) -> None:
+    key = new_key()
+    stored = keeper.import_key(NAME, key, TEAM, Custody.ENGINE).stored
+    copy = Lifecycle(Store(keeper.store.vault, keeper.store.layout._replace(prefix="copy")), keeper.clock)
+    root("POST", f"{copy.store.layout.mount}/data/copy/keys/{NAME}", {"data": stored.record.dump()})
+
+    with pytest.raises(ConflictError, match="is a key of the store"):
+        copy.rotate(NAME, new_key(), key_id(2))
+    assert not copy.retire(NAME)
+    copy.set_state(NAME, State.DISABLED)
+    assert copy.destroy(NAME)
+
+    assert in_step(keeper.store)
+    assert minted_with(keeper.store, key, keys.KEY_ID)
+    verified(read_by_role(keeper.store), key)
+
+
+def test_what_another_store_has_in_transit_is_not_removed_with_a_finished_move(
+    keeper: Lifecycle, root: Root, vault: VaultUnderTest
+) -> None:
+    key = new_key()
+    keeper.import_key(NAME, key, TEAM, Custody.TRANSIT)
+    mount = f"{keeper.store.layout.mount}-second"
+    root("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
+    try:
+        with lifecycle_at(vault, keeper.store.layout._replace(mount=mount)) as second:
+            second.import_key(NAME, new_key(), TEAM)
+            assert not Moving(second).finish(NAME, remove_copy=True).changed
+    finally:
+        root("DELETE", f"sys/mounts/{mount}")
+    assert minted_with(keeper.store, key, keys.KEY_ID)

@@ -131,10 +131,10 @@ class Scene:
         return keeper.destroy(NAME, leftover=True)
 
     def finished(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).finish(NAME)
+        return Moving(keeper).finish(NAME, granted=True)
 
     def finished_without_copy(self, keeper: Lifecycle) -> object:
-        return Moving(keeper).finish(NAME, remove_copy=True)
+        return Moving(keeper).finish(NAME, remove_copy=True, granted=True)
 
 
 Step = Callable[[Scene, Lifecycle], object]
@@ -185,6 +185,9 @@ def _other_waits(_scene: Scene, keeper: Lifecycle) -> object:
     return keeper.stage(NAME, new_key(), key_id(3))
 
 
+_MOVED_TO_ENGINE: Final = ("none", "none", "disabled", "disabled", "old", "old")
+
+
 COMMANDS: Final = {
     "import": Command((), Scene.imported, ("none", "old")),
     "stage": Command((Scene.imported,), Scene.staged, ("old", "old")),
@@ -233,9 +236,12 @@ COMMANDS: Final = {
         Scene.destroyed_with_leftover,
         ("none",) * 5,
     ),
-    # Vault is asked for the right to make the role; key, role, record.
+    # Vault is asked for the right to make the role; key, role, record, and only then the key is enabled.
     "import to the engine": _in_engine(
-        (), Scene.imported, ("none", "none", "none", "old"), ("none", "none", "old", "old")
+        (),
+        Scene.imported,
+        ("none", "none", "none", "disabled", "old"),
+        ("none", "none", "disabled", "disabled", "old"),
     ),
     "stage in the engine": _in_engine((Scene.imported,), Scene.staged, ("old", "old")),
     "stage in the engine what was another": _in_engine((Scene.imported, _other_waits), Scene.staged, ("old", "old")),
@@ -254,33 +260,31 @@ COMMANDS: Final = {
     "retire in the engine": _in_engine((Scene.imported, Scene.rotated), Scene.retired, ("new",)),
     "disable in the engine": _in_engine((Scene.imported,), Scene.disabled, ("disabled", "disabled")),
     "enable in the engine": _in_engine(
-        (Scene.imported, Scene.disabled), Scene.enabled, ("disabled", "old"), ("old", "old")
+        (Scene.imported, Scene.disabled), Scene.enabled, ("disabled", "old"), ("disabled", "old")
     ),
     # Role, key, private part, note, record.
     "destroy in the engine": _in_engine(
         (Scene.imported, Scene.rotated, Scene.disabled), Scene.destroyed, (*["disabled"] * 4, "none"), ("none",) * 5
     ),
     "destroy what an import left in the engine": _in_engine(
-        (Scene.imported, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
+        (Scene.imported, Scene.disabled, lambda _scene, keeper: keeper.store.vault.kv_delete_all(*_record_of(keeper))),
         Scene.destroyed_with_leftover,
-        ("none",) * 5,
+        ("none",) * 2,
     ),
-    # The right, key, role, record; of a disabled key nobody gets a token in between.
-    "move from kv to the engine": Command(
-        (Scene.imported,), TO_ENGINE, ("old",) * 4, read=("none", "none", "old", "old")
-    ),
+    # The right, key, role, the record tells of the copy, which then may sign, and is what counts.
+    "move from kv to the engine": Command((Scene.imported,), TO_ENGINE, ("old",) * 6, read=_MOVED_TO_ENGINE),
     "move from transit to the engine": replace(
-        _in_transit((Scene.imported,), TO_ENGINE, ("old",) * 4), read=("none", "none", "old", "old")
+        _in_transit((Scene.imported,), TO_ENGINE, ("old",) * 6), read=_MOVED_TO_ENGINE
     ),
     "move to the engine with file": replace(
-        _in_transit((Scene.imported,), move(Custody.ENGINE, "old"), ("old",) * 4, escrow=False),
-        read=("none", "none", "old", "old"),
+        _in_transit((Scene.imported,), move(Custody.ENGINE, "old"), ("old",) * 6, escrow=False),
+        read=_MOVED_TO_ENGINE,
     ),
     "move to the engine of a disabled key": Command(
         (Scene.imported, Scene.disabled),
         TO_ENGINE,
         ("disabled",) * 5,
-        read=("none", "none", "none", "disabled", "disabled"),
+        read=("none", "none", "disabled", "disabled", "disabled"),
     ),
     "move from the engine to kv": _in_engine((Scene.imported,), move(Custody.KV, "old"), ("old", "old")),
     "move from the engine to transit": _in_engine((Scene.imported,), move(Custody.TRANSIT, "old"), ("old", "old")),

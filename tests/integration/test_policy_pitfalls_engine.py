@@ -132,6 +132,20 @@ def test_role_admin_who_reads_tokens_of_one_role_has_every_key_of_the_mount(
     assert (status, answer["data"]["key_id"], answer["data"]["scope"]) == (200, key_id(2), [])
 
 
+def test_key_admin_and_role_admin_in_one_hand_give_readers_of_a_role_a_foreign_key(
+    send: Send, prod: str, token_with: TokenWith, shipped: Text
+) -> None:
+    """Without a registrar: no record tells of it. Mints by a record refuse such a token, readers of a role do not look."""
+    admin, roles = shipped("key-admin"), shipped("role-admin")
+    assert send(token_with(roles), "POST", "keys/evil", body(7))[0] == 403
+    assert send(token_with(admin), "POST", "roles/sales", {"key": "prod"})[0] == 403
+    both = token_with(admin, roles)
+    assert send(both, "POST", "keys/evil", body(7))[0] == 200
+    assert send(both, "POST", "roles/sales", {"key": "evil"})[0] == 204
+    status, answer = send(token_with(shipped("token-reader", role="sales")), "GET", "token/sales")
+    assert (status, answer["data"]["key_id"]) == (200, key_id(7))
+
+
 def test_role_admin_of_one_role_can_be_held_to_one_key(
     send: Send, engine_mount: str, prod: str, token_with: TokenWith, shipped: Text
 ) -> None:

@@ -153,7 +153,7 @@ def test_no_key_is_said_to_be_without_escrow_while_there_is_one(keeper: Lifecycl
     with pytest.raises(ConflictError, match="already, with escrow in KV; nothing was changed") as there:
         imported(keeper, key, escrow=False)
     assert f"vault-asc key move {NAME} --finish --remove-copy" in str(there.value.hint)
-    Moving(keeper).finish(NAME, remove_copy=True)
+    Moving(keeper).finish(NAME, remove_copy=True, granted=True)
     assert not keeper.import_key(NAME, key, TEAM, Custody.TRANSIT, escrow=False).changed
     assert minted_with(keeper.store, key, keys.KEY_ID)
 

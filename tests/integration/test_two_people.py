@@ -192,7 +192,9 @@ def test_a_rotation_that_may_only_stage_says_what_it_left(
     good, new = new_key(), new_key()
     keeper.import_key(NAME, good, TEAM, custody)
 
-    with pytest.raises(PermissionDeniedError, match="version 2 is staged, the current key stays") as caught:
+    with pytest.raises(
+        PermissionDeniedError, match="version 2 is staged, the record still names the current key"
+    ) as caught:
         shipped("key-admin").rotate(NAME, new, keys.OTHER_KEY_ID)
 
     told = f"key promote {NAME} --key-id {keys.OTHER_KEY_ID} --fingerprint SHA256:{new.spki_sha256}"
@@ -249,7 +251,7 @@ def test_minter_of_all_custodies_mints_before_and_after_each_move(
         assert minted_with(minter.store, key, keys.KEY_ID)
         # Those who move keys are not the ones who may read one: they give the file.
         if keeper.store.read(NAME).record.moved_from not in {None, custody}:
-            Moving(both).finish(NAME, trusted=everybody)
+            Moving(both).finish(NAME, trusted=everybody, granted=True)
         Moving(both).move(NAME, custody, key, granted=True)
         assert keeper.store.read(NAME).record.custody is custody
     assert minted_with(minter.store, key, keys.KEY_ID)

@@ -387,6 +387,8 @@ def test_read_without_an_answer_is_repeated(wire: Wire, wired: Vault, kv_mount: 
         (Answer(429, b'{"errors": ["too many"]}'), VaultUnavailableError, "cannot answer now: too many"),
         (Answer(503, b'{"errors": ["Vault is sealed"]}'), VaultUnavailableError, "is sealed"),
         (Answer(502, b"<html/>"), VaultUnavailableError, "cannot answer now"),
+        (Answer(500, b'{"errors": ["rpc error: code = Unavailable"]}'), VaultUnavailableError, "cannot answer now"),
+        (Answer(500, b'{"errors": ["local node not active but"]}'), VaultUnavailableError, "cannot answer now"),
         (Answer(500, b'{"errors": ["internal\\n error"]}'), VaultError, "Vault failed at .*: internal error$"),
         (Answer(400, b'{"errors": ["bad"]}'), VaultError, "Vault refused the request to .*: bad$"),
         (Answer(404, b"<html>no such page</html>"), NotFoundError, "does not exist"),

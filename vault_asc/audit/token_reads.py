@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from vault_asc.audit.entry import RESPONSE, Entry
-from vault_asc.names import ENGINE_TYPE
+from vault_asc.names import ENGINE_TYPES
 from vault_asc.tokens import BACKDATES, Token
 
 _CALL: Final = b"/token/"
 _WRAPPED: Final = b'"wrap_info"'
 _ANSWER: Final = b'"expires_at"'
 _PATH: Final = r"(?s)(.+)/token/([^/]+)"
-_PLUGIN_PREFIX: Final = "vault-plugin-secrets-"  # some leave it away in the catalog
 _STORES: Final = frozenset({"kv", "generic", "cubbyhole"})  # they answer whatever somebody has put there
 _SLACK: Final = 60  # seconds between the time in a token and that of a line: a slow answer, a clock that was set
 _MINUTE: Final = 60
@@ -78,8 +77,8 @@ def of_engine(entry: Entry, mount: str) -> bool:
     read = token_read(entry)
     if read is None:
         return False
-    kind = entry.mount_type.removeprefix(_PLUGIN_PREFIX)
-    return kind == ENGINE_TYPE.removeprefix(_PLUGIN_PREFIX) or (read.mount == mount and kind not in _STORES)
+    kind = entry.mount_type
+    return kind in ENGINE_TYPES or (read.mount == mount and kind not in _STORES)
 
 
 class TokenReads:

@@ -26,15 +26,27 @@ class Need:
         policies: their names.
         key: for those of one key.
         custodies: in which it works, whatever the deployment's are.
+        role: for those of one role of the engine.
     """
 
     policies: tuple[str, ...] = ()
     key: str | None = None
     custodies: tuple[Custody, ...] = ()
+    role: str | None = None
 
 
 def advise(config: "Config", need: Need, path: str, capability: str) -> str | None:
-    """The hint for a token that lacks `capability` on `path`; None for the look at a mount that no policy is known for."""
+    """The hint for a token that lacks `capability` on `path`; None for the look at a mount that no policy is known for.
+
+    It never fails: what was denied has to be said, whatever can be advised.
+    """
+    try:
+        return _advised(config, need, path, capability)
+    except ConfigError:  # no policy can be made of what was asked for
+        return None
+
+
+def _advised(config: "Config", need: Need, path: str, capability: str) -> str | None:
     if path.startswith(_POLICIES) and capability not in _LOOKING:
         return "let somebody write it who administers Vault: `vault-asc policy show` prints the text"
     store = config.store
@@ -47,7 +59,7 @@ def advise(config: "Config", need: Need, path: str, capability: str) -> str | No
             return _hint([(written, f"vault-asc policy write publisher --nexla {name}")])
     for custodies in policy.ways(tuple(dict.fromkeys((*store.custodies, *need.custodies)))):
         if _mends(config, need, (path, capability), custodies):
-            role = policy.role_of(path, store.engine_mount)
+            role = policy.role_of(path, store.engine_mount) or need.role
             return _hint([_written(config, need, name, role, custodies) for name in need.policies])
     known = policy.needed(
         path,
@@ -71,10 +83,12 @@ def _mends(config: "Config", need: Need, denied: tuple[str, str], custodies: tup
         return bool(need.policies) and (own is None or own in custodies)
     from vault_asc.cli.policies import Of, rendered
 
-    role = policy.role_of(path, config.store.engine_mount)
+    role = policy.role_of(path, config.store.engine_mount) or need.role
     for name in need.policies:
+        of = Of(_key_of(name, need), _role_of(name, need, role))
         try:
-            _, text = rendered(config, name, Of(_key_of(name, need), _role_of(name, need, role)), custodies)
+            # A policy of keys that is written anew names the roles that their records say, such as the one denied.
+            _, text = rendered(config, name, of, custodies, lambda key: role or key)
         except ConfigError:  # no name in Transit can be made of the prefix, or the policy is for another custody
             return False
         if any(rule.grants(path, capability) for rule in policy.rules(text)):
@@ -104,7 +118,9 @@ def _written(
     chosen = tuple(dict.fromkeys((*usual, *custodies))) if both else custodies
     option = policy.custody_option(chosen, usual)
     named = "".join(f" --{what} {value}" for what, value in (("key", key), ("role", role)) if value)
-    return written, f"vault-asc policy write {name}{named}{option}"
+    # Whoever was denied has the policy with the key's name for its role perhaps, and the new one takes that away.
+    force = " --force" if key and role else ""
+    return written, f"vault-asc policy write {name}{named}{option}{force}"
 
 
 def _key_of(name: str, need: Need) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _USUAL = "vault-plugin-secrets-asc"
 _plugin_dir = click.Path(path_type=Path, file_okay=False, exists=True)
 _file = click.Path(path_type=Path, dir_okay=False)
-_mount = click.option("--mount", default="asc", show_default=True, help="Path of the engine in Vault.")
+_mount = click.option("--mount", help="Path of the engine in Vault. Else store.engine_mount of the configuration.")
 
 
 @click.group(no_args_is_help=False)
@@ -54,7 +54,9 @@ def build(*, out: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @_mount
 @vault_options
-def install(*, file: Path, plugin_dir: Path, register: bool, yes: bool, mount: str, connection: Connection) -> None:
+def install(
+    *, file: Path, plugin_dir: Path, register: bool, yes: bool, mount: str | None, connection: Connection
+) -> None:
     """Copy the executable FILE into a plugin directory, and print how to register and mount it.
 
     Every node of a cluster needs the copy before the registration. A copy never replaces another build, so going back
@@ -69,6 +71,7 @@ def install(*, file: Path, plugin_dir: Path, register: bool, yes: bool, mount: s
     from vault_asc.engine.freezing.facts import look_at
 
     built = look_at(file)
+    where = _path_of(connection, mount)
     vault = connection.vault(connection.config()) if register else None
     if not yes:
         _confirm(plugin_dir / installing.name_of(built), vault.address if vault is not None else None)
@@ -78,11 +81,12 @@ def install(*, file: Path, plugin_dir: Path, register: bool, yes: bool, mount: s
     for concern in installing.concerns(built, installed):
         warn(concern)
     if vault is None:
-        _tell_commands(built, mount)
+        _tell_commands(built, where)
         return
-    installing.register(vault, built)
-    click.echo(f"  registered as {installing.PLUGIN} {built.version}")
-    click.echo(f"  {installing.bring_up(vault, built, mount)}")
+    name = installing.mounted_by(vault, where)
+    installing.register(vault, built, name)
+    click.echo(f"  registered as {name} {built.version}")
+    click.echo(f"  {installing.bring_up(vault, built, where)}")
 
 
 @engine.command()
@@ -90,7 +94,7 @@ def install(*, file: Path, plugin_dir: Path, register: bool, yes: bool, mount: s
 @click.option("--file", type=_file, help="An executable that was built.")
 @_mount
 @vault_options
-def status(*, plugin_dir: Path | None, file: Path | None, mount: str, connection: Connection) -> None:
+def status(*, plugin_dir: Path | None, file: Path | None, mount: str | None, connection: Connection) -> None:
     """Compare what is built, installed, registered in the catalog, and running.
 
     Says what differs and what to do. It needs a token that may read the plugin catalog, sys/mounts and the engine's info.
@@ -100,15 +104,23 @@ def status(*, plugin_dir: Path | None, file: Path | None, mount: str, connection
 
     built = look_at(file) if file is not None else None
     vault = connection.vault(connection.config())
-    found = installing.standing(vault, mount, plugin_dir, built)
+    where = _path_of(connection, mount)
+    found = installing.standing(vault, where, plugin_dir, built)
     _tell_standing(found)
     for unseen in found.unseen:
         warn(unseen)
-    advice = installing.differences(found, mount, plugin_dir)
+    advice = installing.differences(found, where, plugin_dir)
     for each in advice:
         click.echo(f"  {each}")
     if not advice:
         click.echo("  nothing differs" + (" in what can be seen" if found.unseen else ""))
+
+
+def _path_of(connection: Connection, mount: str | None) -> str:
+    """Where the engine is, or is to be, mounted."""
+    from vault_asc.names import check_path
+
+    return connection.config().store.engine_mount if mount is None else check_path(mount, "mount of the engine")
 
 
 def _tell(built: "Executable") -> None:

@@ -73,14 +73,37 @@ def old_key_hint(change: "Change", now: float) -> None:
         return
     name, new = change.stored.name, change.stored.record
     old = change.before.record.identity.key_id
-    click.echo(f"  old key {old}: none of its tokens can be alive after {iso(now + MAX_LIFETIME)}")
+    minting = _still_minting(name, new)
+    if minting:
+        for line in minting:
+            click.echo(f"  old key {old}: {line}")
+        click.echo(f"  none of its tokens can be alive {MAX_LIFETIME // 60} minutes after that")
+    else:
+        click.echo(f"  old key {old}: none of its tokens can be alive after {iso(now + MAX_LIFETIME)}")
     click.echo(
         f"  revoke it at Apple after that, provided that `vault-asc status` shows {new.identity.key_id} on every host"
     )
-    if new.custody is not Custody.KV:
+    if new.custody is Custody.TRANSIT:
         click.echo(f"  then let its version sign no more: vault-asc key retire {name}")
     if new.state is State.DISABLED:
         click.echo(f"  the key is still disabled: vault-asc key enable {name}")
+
+
+def _still_minting(name: str, new: "Record") -> list[str]:
+    """Who can have tokens of the key before, past the record, until when."""
+    from vault_asc.names import Custody
+
+    lines = []
+    if new.custody is Custody.ENGINE:
+        lines.append(f"the engine gives its tokens to whoever asks for the version, until: vault-asc key retire {name}")
+    places = ((Custody.ENGINE, new.role, "the engine by role"), (Custody.TRANSIT, new.transit_key, "Transit with key"))
+    lines += [
+        f'whoever may still sign in {what} "{where}" can mint with what lies there, until:'
+        f" vault-asc key move {name} --finish --remove-copy"
+        for custody, where, what in places
+        if where is not None and custody is not new.custody
+    ]
+    return lines
 
 
 def public(name: str, stored: "StoredRecord | VaultError") -> dict[str, object]:

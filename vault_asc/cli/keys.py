@@ -1,7 +1,6 @@
 """`vault-asc key`: what key owners do."""
 
 import json
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,12 +24,14 @@ from vault_asc.cli.key_view import (
 )
 from vault_asc.cli.moving import check_role, move
 from vault_asc.cli.output import facts, on_one_line, table, warn
+from vault_asc.cli.removing import destroy, left_facts
 from vault_asc.cli.wiring import Connection, vault_options
 from vault_asc.clock import system_clock
 from vault_asc.errors import ConfigError, PermissionDeniedError, VaultError
-from vault_asc.names import PLACE_NAMES, Custody, strictest
+from vault_asc.names import Custody, strictest
 
 if TYPE_CHECKING:
+    from vault_asc.lifecycle import Lifecycle
     from vault_asc.record import Note, StoredRecord
     from vault_asc.store import Store
 
@@ -118,6 +119,8 @@ def list_(*, as_json: bool, connection: Connection) -> None:
 @vault_options
 def show(*, name: str, as_json: bool, connection: Connection) -> None:
     """Show what is known of a key: its record, its versions, what is staged or was left half-done."""
+    from vault_asc.removal import Removal
+
     store = connection.store(connection.config(), "auditor")
     stored = store.read(_name(name))
     if as_json:
@@ -131,7 +134,7 @@ def show(*, name: str, as_json: bool, connection: Connection) -> None:
         warn(f"versions and staged keys are not shown: {error.message}")
         return
     click.echo()
-    facts(versions)
+    facts([*versions, *left_facts(name, store.layout.engine_mount, Removal(store).leftovers(name).values())])
 
 
 @key.command()
@@ -239,12 +242,19 @@ def rotate(*, name: str, source: KeySource, no_apple_check: bool, dry_run: bool,
 def rollback(*, name: str, to: int | None, connection: Connection) -> None:
     """Go back to an earlier key of NAME, within its custody. What was current becomes staged; no private key is read.
 
-    A retirement of the earlier version is undone first.
+    A retirement of the earlier version is undone first. In custody engine what was staged is dropped, for good.
     """
-    change = connection.lifecycle("registrar").rollback(_name(name), to)
+    lifecycle = connection.lifecycle("registrar")
+    waiting = _staged(lifecycle, lifecycle.store.read(_name(name)))
+    change = lifecycle.rollback(name, to)
     tell(change, f'rolled "{name}" back', f'"{name}" is at that version already, nothing was changed')
     if change.reopened:
         click.echo(f"  older versions, which were retired, can sign again: vault-asc key retire {name}")
+    if waiting is not None and not _staged(lifecycle, change.stored) and not _is_current(change.stored, waiting):
+        warn(
+            f"{waiting.version_name} (key ID {waiting.key_id}), staged at {waiting.staged_at}, was dropped for good: stage its"
+            " key again if it is still wanted"
+        )
 
 
 @key.command()
@@ -284,32 +294,7 @@ def _switch(connection: Connection, name: str, state: str) -> None:
     tell(change, f'{state} "{name}"', f'"{name}" is {state} already')
 
 
-@key.command()
-@click.argument("name")
-@click.option("--yes", is_flag=True, help="Do it without asking for the name again.")
-@click.option(
-    "--leftover",
-    is_flag=True,
-    help="Also remove a key of that name in Transit or the engine that no record points to, as after an interruption.",
-)
-@vault_options
-def destroy(*, name: str, yes: bool, leftover: bool, connection: Connection) -> None:
-    """Remove a disabled key with all its versions from Vault, for good. Apple is not told: revoke it there."""
-    _name(name)
-    if not yes:
-        _confirm(name)
-    lifecycle = connection.lifecycle("break-glass", key=name)
-    if lifecycle.destroy(name, leftover=leftover):
-        click.echo(f'destroyed "{name}"')
-    else:
-        click.echo(f'there is nothing of "{name}" to destroy')
-    for custody, left in lifecycle.leftovers(name).items():
-        warn(
-            f'key "{left}" in {PLACE_NAMES[custody]}, which no record points to, was left: --leftover removes it, if it is'
-            " no other store's"
-        )
-
-
+key.add_command(destroy)
 key.add_command(move)
 
 
@@ -346,12 +331,9 @@ def _versions(store: "Store", stored: "StoredRecord") -> list[tuple[str, str]]:
     return version_facts(known, store.private_metadata(stored.name))
 
 
-def _confirm(name: str) -> None:
-    click.echo(f'type "{name}" to destroy it with all its versions: ', err=True, nl=False)
-    typed = sys.stdin.readline() if sys.stdin else ""
-    if not (typed and sys.stdin.isatty()):
-        click.echo(err=True)  # no terminal has ended the line
-    if typed.strip() != name:
-        raise ConfigError(
-            "the name was not typed, nothing was destroyed", hint="repeat it and type the name, or add --yes"
-        )
+def _staged(lifecycle: "Lifecycle", stored: "StoredRecord") -> "Note | None":
+    return lifecycle.placement.staged(stored, lifecycle.store.note(stored.name)[0])
+
+
+def _is_current(stored: "StoredRecord", note: "Note") -> bool:
+    return note.version(stored.record.custody) == stored.record.version

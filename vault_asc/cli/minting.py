@@ -96,6 +96,8 @@ def mint(
     from vault_asc.files import write_atomic
 
     write_atomic(out, f"{text}\n".encode(), now=system_clock())
+    if least is not None:
+        _warn_of_short_life(token.remaining(system_clock()), least)
 
 
 def _check_source(name: str | None, role: str | None) -> None:
@@ -130,7 +132,7 @@ def _by_role(connection: Connection, role: str, request: "TokenRequest", kept: _
 
     from vault_asc.custody import role_token
 
-    return role_token(connection.store(config, "token-reader").engine, role, request)
+    return role_token(connection.store(config, "token-reader", role=role).engine, role, request, system_clock())
 
 
 def _check_out(out: Path | None, min_remaining: str | None) -> None:
@@ -160,6 +162,15 @@ def _longest(request: "TokenRequest", role: str | None) -> int:
     if role is not None and request.asked_lifetime is None:
         return MAX_LIFETIME - request.backdate
     return request.usable_life
+
+
+def _warn_of_short_life(left: float, least: int) -> None:
+    """Say that no file will ever be kept: how long a role's tokens live, only the token itself shows."""
+    if left < least:
+        warn(
+            f"the new token has {int(left)} s left, less than the {least} s of --min-remaining: each call mints anew; ask for"
+            " less than that, or have the role give tokens that live longer"
+        )
 
 
 def _held(kept: _Kept | None, request: "TokenRequest") -> "Token | None":

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 @click.option("--role", help="To custody engine: the role by which its tokens are read; else one of the key's name.")
 @click.option("--file", metavar="FILE|-", help="Take the private key from its .p8 file, not from KV.")
 @click.option(
-    "--granted", is_flag=True, help="Move without asking whether the policies in Vault grant the new custody."
+    "--granted",
+    is_flag=True,
+    help="Move, or finish, without asking whether the policies in Vault grant the new custody.",
 )
 @click.option(
-    "--finish", is_flag=True, help="Claim the new custody; refused while a policy still grants the old place."
+    "--finish",
+    is_flag=True,
+    help="Claim the new custody; refused while a policy still grants another place, or none grants the new one.",
 )
-@click.option("--remove-copy", is_flag=True, help="With --finish: remove what lies in the old place, for good.")
+@click.option("--remove-copy", is_flag=True, help="With --finish: remove what lies in other places, for good.")
 @click.option(
     "--trust",
     metavar="POLICY",
@@ -59,16 +63,18 @@ def move(
       vault-asc key move prod --finish --remove-copy
     """
     check_name(name)
-    if finish == (custody is not None) or (finish and (file or granted)) or ((remove_copy or trust) and not finish):
+    if finish == (custody is not None) or (finish and file) or ((remove_copy or trust) and not finish):
         raise ConfigError(
-            "move needs either --custody, with --role, --file and --granted at most, or --finish, with --remove-copy and"
-            " --trust",
+            "move needs either --custody, with --role, --file and --granted at most, or --finish, with --remove-copy,"
+            " --trust and --granted",
             hint=f"vault-asc key move {name} --custody transit, later: vault-asc key move {name} --finish",
         )
     check_role(role, None if custody is None else Custody(custody))
     if custody is None:
-        _finish(connection, name, trust, remove_copy=remove_copy)
+        _finish(connection, name, trust, remove_copy=remove_copy, granted=granted)
         return
+    from vault_asc.minters import role_option
+
     key = None if file is None else read_private_key(file)
     roles = ["role-admin"] if custody == Custody.ENGINE else []
     moving = _moving(connection, name, "key-admin", "registrar", *roles, *([] if key else ["minter"]), "auditor")
@@ -79,7 +85,8 @@ def move(
     )
     if change.stored.record.moved_from is not None:
         click.echo(
-            f"  then take the old grant away: vault-asc policy write minter --key {name} --custody {custody} --force"
+            "  then take the old grant away: vault-asc policy write minter"
+            f" --key {name}{role_option(change.stored, None, Custody(custody))} --custody {custody} --force"
             " (agent likewise)"
         )
         click.echo(f"  and claim the custody: vault-asc key move {name} --finish")
@@ -98,9 +105,9 @@ def check_role(role: str | None, custody: Custody | None) -> None:
         raise ConfigError("only keys in custody engine have a role", hint="add --custody engine, or leave --role away")
 
 
-def _finish(connection: Connection, name: str, trust: tuple[str, ...], *, remove_copy: bool) -> None:
+def _finish(connection: Connection, name: str, trust: tuple[str, ...], *, remove_copy: bool, granted: bool) -> None:
     needed = ("registrar", "auditor", *(["break-glass"] if remove_copy else []))
-    change = _moving(connection, name, *needed).finish(name, remove_copy=remove_copy, trusted=trust)
+    change = _moving(connection, name, *needed).finish(name, remove_copy=remove_copy, trusted=trust, granted=granted)
     custody = change.stored.record.custody
     nobody = f"no policy but {', '.join(map(safe_text, trust))}" if trust else "no policy"
     tell(

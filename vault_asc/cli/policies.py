@@ -12,6 +12,7 @@ from vault_asc.names import Custody
 from vault_asc.secret import safe_text
 
 if TYPE_CHECKING:
+    from vault_asc.cli.key_roles import RecordedRoles, RoleOf
     from vault_asc.config import Config
     from vault_asc.targets import Rendered, Target
     from vault_asc.vault import Vault
@@ -82,13 +83,17 @@ def show(
 ) -> None:
     """Print a shipped policy, filled in for the configured store.
 
+    No server is asked: in custody engine the role of a key is what --role says, else it is taken to have the key's name.
+
     \b
       vault-asc policy show minter --key prod
       vault-asc policy show minter --key prod --custody transit
       vault-asc policy show token-reader --role sales
       vault-asc policy show agent
     """
-    _, text = rendered(connection.config(), name, Of(key, role, account), custodies)
+    from vault_asc.cli.key_roles import assumed
+
+    _, text = rendered(connection.config(), name, Of(key, role, account), custodies, assumed)
     product(text)
 
 
@@ -117,6 +122,9 @@ def write(
     A policy of that name which grants paths that the new one lacks is replaced only with --force. With a token that may
     write policies but not read them, this cannot be checked: it is written, with a warning.
 
+    In custody engine minter, break-glass and agent name the role of a key. Without --role it is read from the key's record;
+    with a token that may not read it, it is taken to have the key's name, with a warning.
+
     \b
       vault-asc policy write minter --key prod        written as asc-minter-prod
       vault-asc policy write agent                    for the targets of the configuration
@@ -126,11 +134,12 @@ def write(
     from vault_asc.names import check_name
 
     config = connection.config()
-    policy_name, text = rendered(config, name, Of(key, role, account), custodies)
+    roles = _recorded_roles(connection, config)
+    policy_name, text = rendered(config, name, Of(key, role, account), custodies, roles)
     if written_as is not None:
         policy_name = check_name(written_as, "policy")
-    vault = connection.vault(config)
-    seen = force or _takes_nothing_away(vault, policy_name, text)
+    vault = roles.store().vault
+    seen = force or _takes_nothing_away(vault, policy_name, text, roles.mistaken(config.store.engine_mount))
     vault.write_policy(policy_name, text)
     if not seen:
         warn(f'policy "{policy_name}" was written without knowing what it replaced: the token may not read policies')
@@ -159,7 +168,8 @@ def check(
 
     Vault is asked what the token may do on a fixed list of paths (docs/policies.md); nothing is tried. Printed is what
     the token lacks and what it has too much, and always what cannot be seen this way. Several policies are compared
-    together, as for a token that has them all. Without --key the paths are those of a key that need not exist.
+    together, as for a token that has them all. Without --key the paths are those of a key that need not exist. In custody
+    engine the role of a key is read from its record, as for `policy write`.
 
     \b
       vault-asc policy check minter --key prod --token-file minter.token
@@ -173,15 +183,28 @@ def check(
     for what, named in (("key", key), ("role", role)):
         if named is not None:
             check_name(named, what)
-    wanted = policy_check.asked(config, roles, Of(key, role, account), custodies)
-    found = policy_check.compared(connection.vault(config), wanted)
+    roles_of_keys = _recorded_roles(connection, config)
+    wanted = policy_check.asked(config, roles, Of(key, role, account), custodies, roles_of_keys)
+    found = policy_check.compared(roles_of_keys.store().vault, wanted)
     (policy_check.tell_json if as_json else policy_check.tell)(found, wanted)
     if not found.equal:
         raise policy_check.difference(found, wanted)
 
 
-def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
-    """True when a write loses no path, `ConflictError` when it does; False when the token may not see that."""
+def _recorded_roles(connection: Connection, config: "Config") -> "RecordedRoles":
+    """The roles of keys, and the one connection of the command, made when one of both is needed."""
+    from functools import cache
+
+    from vault_asc.cli.key_roles import RecordedRoles
+
+    return RecordedRoles(cache(lambda: connection.store(config)))
+
+
+def _takes_nothing_away(vault: "Vault", name: str, text: str, mistaken: set[str]) -> bool:
+    """True when a write loses no path, `ConflictError` when it does; False when the token may not see that.
+
+    No loss are the mistaken ones: they are not for the key that the policy is for.
+    """
     from vault_asc.policy import lost_paths
     from vault_asc.vault import InvalidTokenError
 
@@ -191,7 +214,10 @@ def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
         raise
     except PermissionDeniedError:
         return False
+    corrected, lost = [path for path in lost if path in mistaken], [path for path in lost if path not in mistaken]
     if not lost:
+        for path in corrected:
+            warn(f'policy "{name}" grants {safe_text(repr(path))} no more: that is not the role of its key')
         return True
     more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
     raise ConflictError(
@@ -202,8 +228,8 @@ def _takes_nothing_away(vault: "Vault", name: str, text: str) -> bool:
     )
 
 
-def rendered(config: "Config", name: str, of: Of, custodies: Sequence[str]) -> tuple[str, str]:
-    """Name in Vault and text of a policy."""
+def rendered(config: "Config", name: str, of: Of, custodies: Sequence[str], role_of: "RoleOf" = str) -> tuple[str, str]:
+    """Name in Vault and text of a policy. `role_of` is asked for the role of a key where the text names one."""
     from vault_asc import policy as policies
 
     store = config.store
@@ -213,18 +239,21 @@ def rendered(config: "Config", name: str, of: Of, custodies: Sequence[str]) -> t
             raise ConfigError(
                 "the policy of an Agent comes from the targets", hint="leave --key, --role and --nexla away"
             )
-        return policies.policy_name(name, mount=mount, prefix=prefix), _of_agent(config, chosen)
+        return policies.policy_name(name, mount=mount, prefix=prefix), _of_agent(config, chosen, role_of)
     ref = config.account(of.account).service_key if of.account is not None else None
     nexla_mount, nexla_path = (ref.mount, ref.path) if ref is not None else (None, None)
     written = policies.policy_name(
         name, mount=mount, prefix=prefix, key=of.key, role=of.role, nexla_mount=nexla_mount, nexla_path=nexla_path
     )
+    role = of.role
+    if role is None and of.key is not None and Custody.ENGINE in chosen and policies.SHIPPED[name].names_role:
+        role = role_of(of.key)
     text = policies.render(
         name,
         mount=mount,
         prefix=prefix,
         key=of.key,
-        role=of.role,
+        role=role,
         nexla_mount=nexla_mount,
         nexla_path=nexla_path,
         transit_mount=store.transit_mount,
@@ -240,14 +269,14 @@ def sources(config: "Config") -> "tuple[set[str], set[str]]":
     return {target.key for target in targets if target.key}, {target.role for target in targets if target.role}
 
 
-def _of_agent(config: "Config", custodies: Sequence[str]) -> str:
+def _of_agent(config: "Config", custodies: Sequence[str], role_of: "RoleOf") -> str:
     from vault_asc import policy as policies
 
     store = config.store
     keys, roles = sources(config)
     accounts = {config.nexla[target.nexla].service_key for target in config.targets}
     return policies.agent(
-        keys,
+        {key: role_of(key) for key in sorted(keys)} if Custody.ENGINE in custodies else keys,
         {(ref.mount, ref.path) for ref in accounts},
         roles=roles,
         mount=store.mount,

@@ -9,9 +9,11 @@ import click
 from vault_asc import policy
 from vault_asc.cli.output import table
 from vault_asc.errors import ConfigError, PermissionDeniedError
+from vault_asc.names import Custody
 from vault_asc.rights import NOT_SEEN, Comparison, Ground, Right, compare
 
 if TYPE_CHECKING:
+    from vault_asc.cli.key_roles import RoleOf
     from vault_asc.cli.policies import Of
     from vault_asc.config import Config
     from vault_asc.vault import Vault
@@ -36,7 +38,7 @@ class Asked(NamedTuple):
     custodies: Sequence[str]
 
 
-def asked(config: "Config", roles: Sequence[str], of: "Of", custodies: Sequence[str]) -> Asked:
+def asked(config: "Config", roles: Sequence[str], of: "Of", custodies: Sequence[str], role_of: "RoleOf") -> Asked:
     """What the command line asks for. `ConfigError` when something is missing or does not fit."""
     from vault_asc.cli.policies import rendered
 
@@ -46,9 +48,9 @@ def asked(config: "Config", roles: Sequence[str], of: "Of", custodies: Sequence[
         if role == policy.TEAM:
             written, text = _of_own_team(config, chosen)
         else:
-            written, text = rendered(config, role, _taken(role, of), chosen)
+            written, text = rendered(config, role, _taken(role, of), chosen, role_of)
         texts[written] = text
-    return Asked(roles, texts, _ground(config, roles, of), chosen)
+    return Asked(roles, texts, _ground(config, roles, of, role_of if Custody.ENGINE in chosen else str), chosen)
 
 
 def _taken(role: str, of: "Of") -> "Of":
@@ -107,12 +109,12 @@ def difference(found: Comparison, wanted: Asked) -> PermissionDeniedError:
     )
 
 
-def _ground(config: "Config", roles: Sequence[str], of: "Of") -> Ground:
+def _ground(config: "Config", roles: Sequence[str], of: "Of", role_of: "RoleOf") -> Ground:
     from vault_asc.cli.policies import sources
 
     store = config.store
     keys, of_engine = sources(config) if policy.AGENT.name in roles else ({of.key} if of.key else set(), set())
-    of_engine |= {of.role} if of.role else keys  # the role of a key has its name
+    of_engine |= {of.role} if of.role else {role_of(key) if _names_role(roles) else key for key in keys}
     names = sorted(keys) or [_ANY_KEY]
     refs = [account.service_key for account in config.nexla.values()]
     return Ground(
@@ -124,6 +126,11 @@ def _ground(config: "Config", roles: Sequence[str], of: "Of") -> Ground:
         [(ref.mount, ref.path) for ref in refs] or [(store.mount, f"{store.prefix}/nexla/default")],
         sorted(of_engine),
     )
+
+
+def _names_role(policies: Sequence[str]) -> bool:
+    """Whether the role of a key is in one of these policies."""
+    return any(name == policy.AGENT.name or policy.SHIPPED[name].names_role for name in policies)
 
 
 def _of_own_team(config: "Config", custodies: Sequence[str]) -> tuple[str, str]:

@@ -119,12 +119,13 @@ def config() -> None:
 @config_option
 def check(*, connection: Connection) -> None:
     """Read the configuration and say what it means; asks no server."""
-    from vault_asc.agent import check_ticks
+    from vault_asc.agent import check_roles, check_ticks
     from vault_asc.config import DEFAULT_APPLE_API, state_dir
     from vault_asc.names import Custody
 
     found = connection.config()
     check_ticks(found.agent.tick, found.targets)
+    check_roles(found.rendered)
     apple_url = found.appstoreconnect.api_url
     click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
     facts(

@@ -60,12 +60,17 @@ class Connection(NamedTuple):
         return config._replace(vault=config.vault._replace(address=check_address(self.address, "--address")))
 
     def vault(
-        self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()
+        self,
+        config: "Config",
+        *policies: str,
+        key: str | None = None,
+        role: str | None = None,
+        custodies: tuple["Custody", ...] = (),
     ) -> "Vault":
         """A connection to Vault as the token of `--token-file`, of a login, VAULT_TOKEN, BAO_TOKEN or ~/.vault-token.
 
         `policies` are the shipped policies that the command needs, for the hint of a denied call; `key` is for those of
-        one key, `custodies` are those that the command works in.
+        one key, `role` for those of one role of the engine, `custodies` are those that the command works in.
         """
         from vault_asc import http
         from vault_asc.vault import Vault
@@ -73,7 +78,7 @@ class Connection(NamedTuple):
         def advice(path: str, capability: str) -> str | None:
             from vault_asc.cli.advice import Need, advise  # only a denied call needs it
 
-            return advise(config, Need(policies, key, custodies), path, capability)
+            return advise(config, Need(policies, key, custodies, role), path, capability)
 
         session = http.session(ca_file=config.vault.ca_file)
         return Vault(
@@ -94,13 +99,18 @@ class Connection(NamedTuple):
         return self.logins.of(settings, settings.auth, session)
 
     def store(
-        self, config: "Config", *policies: str, key: str | None = None, custodies: tuple["Custody", ...] = ()
+        self,
+        config: "Config",
+        *policies: str,
+        key: str | None = None,
+        role: str | None = None,
+        custodies: tuple["Custody", ...] = (),
     ) -> "Store":
         """The keys of the configured prefix; policies as for `vault`."""
         from vault_asc.store import Layout, Store
 
         return Store(
-            self.vault(config, *policies, key=key, custodies=custodies),
+            self.vault(config, *policies, key=key, role=role, custodies=custodies),
             Layout(config.store.mount, config.store.prefix, config.store.transit_mount, config.store.engine_mount),
         )
 
@@ -123,7 +133,7 @@ class Connection(NamedTuple):
 
         def mint(target: "Target") -> "tuple[Token, int]":
             if target.role is not None:
-                return role_token(store.engine, target.role, target.request), 0
+                return role_token(store.engine, target.role, target.request, system_clock()), 0
             token, stored = KeyTokenSource(store, str(target.key), system_clock).token(target.request)
             return token, stored.version
 

@@ -51,6 +51,8 @@ class KeyEntry(NamedTuple):
         latest: the highest number given out.
         rolled_back: whether the staged version was current until a rollback, which is then done already.
         enabled: whether it signs at all.
+        settled: whether somebody has decided on that since it was made; False while its maker has not come to enable it.
+        owner: mount and prefix of the store that its record lies in, "" for a key without one.
     """
 
     current: KeyVersion
@@ -59,6 +61,8 @@ class KeyEntry(NamedTuple):
     latest: int
     rolled_back: bool = False
     enabled: bool = True
+    settled: bool = True
+    owner: str = ""
 
     @property
     def versions(self) -> tuple[KeyVersion, ...]:
@@ -104,7 +108,14 @@ def dump_key(entry: KeyEntry) -> bytes:
     """The only place where a private key is written; the entry is seal-wrapped."""
     versions = {name: None if version is None else _version(version) for name, version in _by_name(entry)}
     return _dumped(
-        {**versions, "latest": entry.latest, "rolled_back": entry.rolled_back, "enabled": entry.enabled},
+        {
+            **versions,
+            "latest": entry.latest,
+            "rolled_back": entry.rolled_back,
+            "enabled": entry.enabled,
+            "settled": entry.settled,
+            "owner": entry.owner,
+        },
     )
 
 
@@ -120,6 +131,8 @@ def load_key(value: bytes, name: str) -> KeyEntry:
             _typed(entry, "latest", int),
             _typed(entry, "rolled_back", bool),
             _typed(entry, "enabled", bool),
+            _typed(entry, "settled", bool),
+            _typed(entry, "owner", str),
         )
         _check_numbers(found)
         return found

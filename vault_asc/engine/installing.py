@@ -12,19 +12,25 @@ import shlex
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from vault_asc.engine.freezing.facts import Executable, look_at
-from vault_asc.errors import ConflictError, PermissionDeniedError, VaultAscError, VaultError, VaultUnavailableError
+from vault_asc.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    VaultAscError,
+    VaultError,
+    VaultUnavailableError,
+)
 from vault_asc.files import write_atomic
-from vault_asc.names import ENGINE_FILE
+from vault_asc.names import ENGINE_FILE, ENGINE_TYPE, ENGINE_TYPES
 
-PLUGIN: Final = "asc"
-"""Name in the plugin catalog."""
-MOUNT: Final = "asc"
-_CATALOG: Final = f"sys/plugins/catalog/secret/{PLUGIN}"
+PLUGIN: Final = ENGINE_TYPE
+"""Name in the plugin catalog, unless the engine is mounted by another of `ENGINE_TYPES`."""
+_CATALOG: Final = "sys/plugins/catalog/secret"
 _T = TypeVar("_T")
 
 
@@ -130,11 +136,18 @@ def upgrade_commands(built: Executable, mount: str) -> list[str]:
     ]
 
 
-def register(server: Server, built: Executable) -> None:
+def mounted_by(server: Server, mount: str) -> str:
+    """Name in the catalog that a mount of the engine has, so that a new version is found there; `PLUGIN` without a mount."""
+    found = server.ask("GET", "sys/mounts", "read").get(f"{mount}/") or {}
+    kind = found.get("type")
+    return kind if kind in ENGINE_TYPES else PLUGIN
+
+
+def register(server: Server, built: Executable, name: str = PLUGIN) -> None:
     """Write the catalog's entry. The server wants to see the file; whether it starts, only the mount shows."""
     body = {"sha256": built.sha256, "command": name_of(built), "version": built.version}
     with _starting("the engine was not registered"):
-        server.ask("POST", _CATALOG, "sudo", body, writing=True)
+        server.ask("POST", f"{_CATALOG}/{name}", "sudo", body, writing=True)
 
 
 def bring_up(server: Server, built: Executable, mount: str) -> str:
@@ -145,14 +158,15 @@ def bring_up(server: Server, built: Executable, mount: str) -> str:
         with _starting("the engine is registered, and the server does not start it"):
             server.ask("POST", f"sys/mounts/{mount}", "update", body, writing=True)
         return f'mounted at "{mount}/"'
-    if found.get("type") != PLUGIN:
+    name = found.get("type")
+    if name not in ENGINE_TYPES:
         raise ConflictError(
-            f'"{mount}/" is a mount of type "{found.get("type")}"; the engine is registered, nothing was mounted',
+            f'"{mount}/" is a mount of type "{name}"; the engine is registered, nothing was mounted',
             hint="name another path: --mount PATH",
         )
     with _starting("the engine is registered, and the server does not start it"):
         server.ask("POST", f"sys/mounts/{mount}/tune", "update", {"plugin_version": built.version}, writing=True)
-        server.ask("POST", "sys/plugins/reload/backend", "update", {"plugin": PLUGIN, "scope": "global"}, writing=True)
+        server.ask("POST", "sys/plugins/reload/backend", "update", {"plugin": name, "scope": "global"}, writing=True)
     return f'"{mount}/" was told to run {built.version}, and reloaded'
 
 
@@ -162,7 +176,7 @@ def _starting(what: str) -> Iterator[None]:
     try:
         yield
     except VaultError as exc:
-        if type(exc) is not VaultError:
+        if isinstance(exc, NotFoundError | PermissionDeniedError | VaultUnavailableError):
             raise
         raise VaultError(
             f"{what}: {exc.message}",
@@ -180,14 +194,16 @@ class Registered(NamedTuple):
     version: str
     sha256: str
     command: str
+    name: str = PLUGIN
 
 
 class Running(NamedTuple):
-    """What a mount runs: `sha256` as the server has checked it, `facts` as the process tells them."""
+    """What a mount runs: `sha256` as the server has checked it, `facts` as the process tells them, name in the catalog."""
 
     version: str
     sha256: str
     facts: Mapping[str, str]
+    name: str = PLUGIN
 
 
 class Standing(NamedTuple):
@@ -213,7 +229,8 @@ def standing(server: Server, mount: str, plugin_dir: Path | None, built: Executa
     denied: list[PermissionDeniedError] = []
     running = _seen(lambda: _running(server, mount), denied)
     wanted = [each.version for each in (built, running) if each is not None]
-    registered = _seen(lambda: _registered(server, wanted), denied)
+    names = ENGINE_TYPES if running is None else (running.name,)
+    registered = _seen(lambda: _registered(server, wanted, names), denied)
     if len(denied) > 1:
         raise denied[0]
     installed = None
@@ -232,33 +249,35 @@ def _seen(ask: Callable[[], _T], denied: list[PermissionDeniedError]) -> _T | No
 
 def _running(server: Server, mount: str) -> Running | None:
     found = server.ask("GET", "sys/mounts", "read").get(f"{mount}/")
-    if found is None or found.get("type") != PLUGIN:
+    if found is None or found.get("type") not in ENGINE_TYPES:
         return None
     try:
         facts = server.ask("GET", f"{mount}/info", "read")
     except VaultAscError:  # it does not start, or this token may not ask it: the server still knows what it checked
         facts = {}
     version = found.get("running_plugin_version") or found.get("plugin_version") or ""
-    return Running(str(version), str(found.get("running_sha256") or ""), {k: str(v) for k, v in facts.items()})
+    told = {k: str(v) for k, v in facts.items()}
+    return Running(str(version), str(found.get("running_sha256") or ""), told, str(found["type"]))
 
 
-def _registered(server: Server, wanted: list[str]) -> Registered | None:
+def _registered(server: Server, wanted: list[str], names: Sequence[str]) -> Registered | None:
+    """The entry under the first of the names that is there."""
     listed = server.ask("GET", "sys/plugins/catalog", "sudo").get("detailed") or []
-    ours = {str(each.get("version") or ""): str(each.get("sha256") or "") for each in listed if _is_ours(each)}
-    if not ours:
+    listed = [each for each in listed if each.get("type") == "secret"]
+    name = next((name for name in names if any(each.get("name") == name for each in listed)), None)
+    if name is None:
         return None
+    ours = {
+        str(each.get("version") or ""): str(each.get("sha256") or "") for each in listed if each.get("name") == name
+    }
     version = next((each for each in wanted if each in ours), [*ours][-1])
     try:
-        command = str(server.ask("GET", f"{_CATALOG}?version={version}", "sudo").get("command"))
+        command = str(server.ask("GET", f"{_CATALOG}/{name}?version={version}", "sudo").get("command"))
     except VaultUnavailableError:
         raise
     except VaultError:  # the server tells nothing of an entry whose file is missing
         command = _file_name(version, ours[version])
-    return Registered(version, ours[version], command)
-
-
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return entry.get("name") == PLUGIN and entry.get("type") == "secret"
+    return Registered(version, ours[version], command, name)
 
 
 def differences(now: Standing, mount: str, plugin_dir: Path | None) -> list[str]:
@@ -271,7 +290,7 @@ def _of_registration(now: Standing, plugin_dir: Path | None) -> list[str]:
         return []
     install = f"vault-asc engine install {now.built.path if now.built else 'FILE'} --plugin-dir {plugin_dir or 'DIR'}"
     if now.registered is None:
-        return [f"the catalog has no plugin {PLUGIN}: {install} --register"]
+        return [f"the catalog has no plugin {now.running.name if now.running else PLUGIN}: {install} --register"]
     found = []
     if now.built is not None and now.built.sha256 != now.registered.sha256:
         found.append(f"what is built is not what is registered: {install} --register")
@@ -284,7 +303,8 @@ def _of_registration(now: Standing, plugin_dir: Path | None) -> list[str]:
 
 def _of_running(now: Standing, mount: str) -> list[str]:
     if now.running is None:
-        enable = f'nothing of ours is mounted at "{mount}/": vault secrets enable -path={mount} {PLUGIN}'
+        name = now.registered.name if now.registered else PLUGIN
+        enable = f'nothing of ours is mounted at "{mount}/": vault secrets enable -path={mount} {name}'
         return [] if now.unseen else [enable]
     if not now.running.facts:
         return [
@@ -293,6 +313,6 @@ def _of_running(now: Standing, mount: str) -> list[str]:
     if now.registered is not None and now.running.sha256 not in {"", now.registered.sha256}:
         version = now.registered.version
         tune = f"vault secrets tune -plugin-version={version} {mount}"
-        reload = f"vault plugin reload -plugin={PLUGIN} -scope=global"
+        reload = f"vault plugin reload -plugin={now.running.name} -scope=global"
         return [f'"{mount}/" runs another build than the registered one: {tune}; {reload}']
     return []

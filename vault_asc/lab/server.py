@@ -19,7 +19,7 @@ from vault_asc.lab.bao import bao_binary, call, clean_environment
 from vault_asc.lab.bao_agent import BaoAgent
 from vault_asc.lab.child import Child
 from vault_asc.lab.plugin import plugin_script
-from vault_asc.names import ENGINE_TYPE
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, ENGINE_TYPE
 from vault_asc.secret import Secret
 
 __all__ = ["ENGINE_MOUNT", "KV_MOUNT", "TRANSIT_MOUNT", "BaoAgent", "BaoServer", "ServerTls", "Storage"]
@@ -28,8 +28,8 @@ Storage = Literal["inmem", "raft"]
 """Where the server keeps its data: in memory (gone with the process), or in the files of a one-node raft cluster."""
 
 KV_MOUNT: Final = "secret"
-TRANSIT_MOUNT: Final = "asc-transit"
-ENGINE_MOUNT: Final = "asc"
+TRANSIT_MOUNT: Final = DEFAULT_TRANSIT_MOUNT
+ENGINE_MOUNT: Final = DEFAULT_ENGINE_MOUNT
 
 _START_TIMEOUT: Final = 20.0  # seconds; a start takes about half a second on an idle machine
 _START_TRIES: Final = 3  # somebody else may take the free port between finding and using it

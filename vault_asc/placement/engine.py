@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass
 
-from vault_asc.errors import ConflictError, PermissionDeniedError, VaultError
+from vault_asc.errors import (
+    ConflictError,
+    PermissionDeniedError,
+    TokenRequestError,
+    VaultError,
+    VaultUnavailableError,
+)
 from vault_asc.key.identity import Identity
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.names import Custody
+from vault_asc.placement.ownership import has_named, is_foreign, is_own, owner_of
 from vault_asc.placement.place import Place, beside, public_half
 from vault_asc.record import Record, State, StoredRecord
+from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import Engine, EngineKey, LostAnswerError
 from vault_asc.vault.capabilities import capabilities_self
@@ -27,22 +35,25 @@ class InEngine:
     def check(self, name: str, stored: StoredRecord | None, key: PrivateKey | None, role: str | None) -> None:
         """Refuse a name or a role that is another key's. `role` is for a key that is new there; else the key's name."""
         there = self.engine.find(name)
+        self._refuse_foreign(name, there)
         if stored is not None and stored.record.role is not None:
             refuse_out_of_step(stored, there)
             return
         if key is not None:
-            self._refuse_others(name, there, key)
+            self._refuse_others(name, there, key, stored)
         if self._free_or_own(role or name, name) is None and key is not None:
             self._require_right_to_make(role or name)
 
     def put(self, name: str, key: PrivateKey, identity: Identity, stored: StoredRecord | None) -> Place:
         """Write a version that no record points to yet, unless it is there, and compare what the engine then says.
 
-        The first version of a key is current in the engine at once, but without a role nobody reads tokens of it.
+        The first version of a key is current in the engine at once, but disabled: it signs for nobody before a record
+        points to it.
         """
         there = before = self.engine.find(name)
+        self._refuse_foreign(name, there)
         if stored is None or stored.record.role is None:
-            self._refuse_others(name, there, key)
+            self._refuse_others(name, there, key, stored)
         above = _counting_from(there, stored)
         if _found(there, key.spki_sha256, identity, above) is None:
             self._write(name, key, identity, above, first=there is None)
@@ -64,7 +75,7 @@ class InEngine:
 
     def version(self, stored: StoredRecord, number: int | None, spki_sha256: str, identity: Identity) -> Place | None:
         """Where a version lies, None when it is not there (any more) with this fingerprint and these IDs."""
-        there = self.engine.find(stored.name)
+        there = self._not_foreign(stored.name)
         for version in there.versions if there else ():
             if (version.number, version.identity) != (number, identity):
                 continue
@@ -74,12 +85,13 @@ class InEngine:
                 )
         return None
 
-    def follow(self, name: str, version: int | None, state: State) -> bool:
-        """Make a version the engine's current one, for all who name none, and let the key sign or not.
+    def follow(self, name: str, version: int | None, state: State, *, start: bool = False) -> bool:
+        """Make a version the engine's current one, for all who name none, and stop the key when it is disabled.
 
-        Without a version the current one stays. Whether that changed anything.
+        Without a version the current one stays. With `start` a key that was made so that it signs for nobody is enabled; one
+        that somebody has disabled never is by the way: it may have been in a hurry. Whether that changed anything.
         """
-        there = self.engine.find(name)
+        there = self._not_foreign(name)
         if there is None:
             return False
         moved = version not in {None, there.current.number}
@@ -87,17 +99,33 @@ class InEngine:
             self.engine.promote(name, version)
         elif version is not None and moved:
             self.engine.roll_back(name, version)
-        switched = there.enabled is not (state is State.ENABLED)
+        wanted = state is State.ENABLED
+        switched = there.enabled is not wanted and (there.enabled or (start and not there.settled))
         if switched:
-            self.engine.set_enabled(name, enabled=state is State.ENABLED)
+            self.engine.set_enabled(name, enabled=wanted)
         return moved or switched
+
+    def is_ahead(self, stored: StoredRecord) -> bool:
+        """Whether the engine's current version is newer than the record's, as after an interruption."""
+        if stored.record.custody is not Custody.ENGINE:
+            return False
+        there = self._not_foreign(stored.name)
+        return there is not None and there.current.number > stored.record.version
+
+    def enable(self, name: str) -> bool:
+        """Let a key sign. Whether that changed anything."""
+        there = self._not_foreign(name)
+        if there is None or there.enabled:
+            return False
+        self.engine.set_enabled(name, enabled=True)
+        return True
 
     def go_ahead(self, stored: StoredRecord, version: int) -> None:
         """Make a newer version current before the record names it, so that it can sign then.
 
         Refused when that would drop the version that the record names until then.
         """
-        there = self.engine.find(stored.name)
+        there = self._not_foreign(stored.name)
         if there is None or there.current.number == version:
             return
         refuse_out_of_step(stored, there)
@@ -113,7 +141,7 @@ class InEngine:
             record = stored.record
             try:
                 version = record.version if record.custody is Custody.ENGINE else None
-                changed = self.follow(name, version, record.state) or changed
+                changed = self.follow(name, version, record.state, start=True) or changed
             except VaultError:
                 if self.store.read(name) == stored:
                     raise
@@ -122,16 +150,50 @@ class InEngine:
 
     def retire(self, name: str, current: int) -> bool:
         """Forget older versions than the current one. False when there are none."""
-        there = self.engine.find(name)
+        there = self._not_foreign(name)
         if there is None or (there.previous is None and there.current.number == current):
             return False
         self.engine.retire(name, current)
         return True
 
-    def _write(self, name: str, key: PrivateKey, identity: Identity, above: int, *, first: bool) -> None:
-        write = self.engine.create if first else self.engine.stage
+    def holds(self, stored: StoredRecord) -> bool:
+        """Whether the record points here, and not to what is another store's key by now."""
+        if stored.record.role is None:
+            return False
+        there = self.engine.find(stored.name)
+        return there is None or not is_foreign(self.store, there)
+
+    def stop_copy(self, stored: StoredRecord) -> bool:
+        """Let a copy of ours that the record does not point to sign no more. Whether there was one that did.
+
+        An engine that this token cannot see, or that is not there, is passed over.
+        """
         try:
-            write(name, key, identity)
+            there = self.engine.find(stored.name)
+        except VaultUnavailableError:
+            raise
+        except VaultError:
+            return False
+        if there is None or not there.enabled or not is_own(self.store, stored, there):
+            return False
+        self.engine.set_enabled(stored.name, enabled=False)
+        return True
+
+    def require_no_other_role(self, name: str, role: str) -> None:
+        """Refuse before anything is removed what the engine would refuse after its role was."""
+        others = [other for other in self.engine.roles_of(name) if other != role]
+        if others:
+            raise TokenRequestError(
+                f'key "{name}" in the engine is used by other roles ({", ".join(others)}); nothing was changed',
+                hint=f"remove them first: vault delete {self.engine.mount}/roles/{others[0]}",
+            )
+
+    def _write(self, name: str, key: PrivateKey, identity: Identity, above: int, *, first: bool) -> None:
+        try:
+            if first:
+                self.engine.create(name, key, identity, owner=owner_of(self.store), enabled=False)
+            else:
+                self.engine.stage(name, key, identity)
         except LostAnswerError:
             # Writing again would be refused or change nothing, so what became of the first try is looked up.
             if _found(self.engine.find(name), key.spki_sha256, identity, above) is None:
@@ -160,15 +222,33 @@ class InEngine:
                 hint=self.store.vault.advice(path, "create"),
             )
 
-    def _refuse_others(self, name: str, there: EngineKey | None, key: PrivateKey) -> None:
-        """Refuse to take a key over that is another one: whoever reads its tokens would get ours."""
-        if there is not None and any(version.spki_sha256 != key.spki_sha256 for version in there.versions):
+    def _refuse_others(self, name: str, there: EngineKey | None, key: PrivateKey, stored: StoredRecord | None) -> None:
+        """Refuse to take a key over that is another one: whoever reads its tokens would get ours.
+
+        One that only has keys of this record's history is what an interrupted move has left.
+        """
+        others = {version.spki_sha256 for version in there.versions} - {key.spki_sha256} if there else set()
+        if not others or has_named(self.store, stored, others):
+            return
+        raise ConflictError(
+            f'"{name}" is in engine "{self.engine.mount}" already with another key, and this record does not point to it;'
+            " nothing was written",
+            hint="somebody is importing it now, or has made it by hand, or a command was interrupted:"
+            f" vault-asc key destroy {name} --leftover shows it, and removes it when it is disabled there",
+        )
+
+    def _refuse_foreign(self, name: str, there: EngineKey | None) -> None:
+        """Refuse a key that another store has made: it is theirs, whatever our record says."""
+        if there is not None and is_foreign(self.store, there):
             raise ConflictError(
-                f'"{name}" is in engine "{self.engine.mount}" already with another key, and this record does not point to it;'
-                " nothing was written",
-                hint="another store uses this mount (then set store.engine_mount), somebody is importing it now, or a"
-                f" command was interrupted: vault-asc key destroy {name} --leftover removes it",
+                f'"{name}" in engine "{self.engine.mount}" is a key of the store "{safe_text(there.owner)}"; nothing was written',
+                hint="give each store a mount of the engine of its own (store.engine_mount), or choose another name",
             )
+
+    def _not_foreign(self, name: str) -> EngineKey | None:
+        """What lies there under a name; another store's key is none of ours."""
+        there = self.engine.find(name)
+        return None if there is not None and is_foreign(self.store, there) else there
 
 
 def refuse_out_of_step(stored: StoredRecord, there: EngineKey | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vault_asc.errors import ConflictError, VaultError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.key.wrapping import wrapped
+from vault_asc.placement.ownership import fingerprints_in, has_named
 from vault_asc.placement.place import Place, public_half
 from vault_asc.record import Record, StoredRecord
 from vault_asc.store import Store
@@ -22,7 +23,7 @@ class InTransit:
         where = self.store.layout.transit(name)
         there = self._key(where)
         if key is not None and _is_new_there(stored):
-            _refuse_others(name, where, there, key)
+            self._refuse_others(where, there, key, stored, name)
 
     def put(self, name: str, key: PrivateKey, stored: StoredRecord | None) -> Place:
         """Import a key into Transit, unless it is there, and compare what Transit then says with the key.
@@ -33,7 +34,7 @@ class InTransit:
         where = self.store.layout.transit(name)
         before = self._key(where)
         if _is_new_there(stored):
-            _refuse_others(name, where, before, key)
+            self._refuse_others(where, before, key, stored, name)
         above = _counting_from(before, (stored.record.transit_version or 0) if stored else 0)
         found = _in_transit(where, before, key.spki_sha256, above=above)
         if found is not None:
@@ -79,6 +80,25 @@ class InTransit:
             if _in_transit(where, now, key.spki_sha256, above=above) is None:
                 transit.put(where, ciphertext, further=True)
 
+    def _refuse_others(
+        self, where: str, there: TransitKey | None, key: PrivateKey, stored: StoredRecord | None, name: str
+    ) -> None:
+        """Refuse to share a key in Transit: whoever may sign with it may sign with each of its versions.
+
+        One that only has keys of this record's history is what an interrupted move has left.
+        """
+        found = set(fingerprints_in(there).values()) if there else set()
+        others = found - {key.spki_sha256}
+        if not others or has_named(self.store, stored, others):
+            return
+        hint = "another store uses this Transit mount (then set store.transit_mount), or somebody is importing it now"
+        if key.spki_sha256 in found:
+            hint += f", or a command was interrupted: vault-asc key destroy {name} --leftover shows it and removes it"
+        raise ConflictError(
+            f'"{where}" is in Transit already with another key, and this record does not point to it; nothing was imported',
+            hint=hint,
+        )
+
     def _key(self, where: str) -> TransitKey | None:
         """The key in Transit, None when there is none; refused when it is not one of ours."""
         key = self.store.transit.find(where)
@@ -101,16 +121,6 @@ def _counting_from(key: TransitKey | None, above: int) -> int:
 def _is_new_there(stored: StoredRecord | None) -> bool:
     """Whether no record points to a key in Transit yet."""
     return stored is None or stored.record.transit_key is None
-
-
-def _refuse_others(name: str, where: str, there: TransitKey | None, key: PrivateKey) -> None:
-    """Refuse to share a key in Transit: whoever may sign with it may sign with each of its versions."""
-    if there is not None and not all(public_half(text, key.spki_sha256) for text in there.public_keys.values()):
-        raise ConflictError(
-            f'"{where}" is in Transit already with another key, and this record does not point to it; nothing was imported',
-            hint="another store uses this Transit mount (then set store.transit_mount), somebody is importing it now, or a"
-            f" command was interrupted: vault-asc key destroy {name} --leftover removes it",
-        )
 
 
 def _in_transit(

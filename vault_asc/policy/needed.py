@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from vault_asc.errors import ConfigError
-from vault_asc.names import Custody
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, Custody
 from vault_asc.policy.naming import SERVICE_KEYS, policy_name
-from vault_asc.policy.rendering import DEFAULT_CUSTODIES, DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, render
+from vault_asc.policy.rendering import DEFAULT_CUSTODIES, render
 from vault_asc.policy.shipped import ROLE_ADMIN, SELF_PATHS, TOKEN_READER
 from vault_asc.policy.stanzas import rules
 

@@ -6,13 +6,11 @@ from string import Template
 from typing import Final
 
 from vault_asc.errors import ConfigError
-from vault_asc.names import Custody, check_name, check_path, transit_key
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, Custody, check_name, check_path, transit_key
 from vault_asc.policy.shipped import AGENT, TEAM, TOKEN_READER, Shipped, shipped, text_of
 from vault_asc.policy.stanzas import STANZA, for_custodies
 from vault_asc.secret import safe_text
 
-DEFAULT_TRANSIT_MOUNT: Final = "asc-transit"
-DEFAULT_ENGINE_MOUNT: Final = "asc"
 DEFAULT_CUSTODIES: Final = (Custody.KV,)
 _ANY: Final = "+"
 _NAMES: Final = {"key", "role"}
@@ -70,7 +68,7 @@ def render(  # noqa: PLR0913  # each stands for a placeholder, and all but the f
 
 
 def agent(
-    keys: Collection[str],
+    keys: Collection[str] | Mapping[str, str],
     service_keys: Collection[tuple[str, str]] = (),
     *,
     roles: Collection[str] = (),
@@ -85,7 +83,7 @@ def agent(
     Every stanza is there once.
 
     Args:
-        keys: names of the keys of its targets.
+        keys: names of the keys of its targets; a mapping says the role of each in the engine, which else has the key's name.
         roles: names of the roles of its targets.
         service_keys: mount and path of each Nexla service key that it uses.
         mount: KV mount of the store.
@@ -96,12 +94,14 @@ def agent(
     """
     if not keys and not roles:
         raise ConfigError("an Agent without a key or role needs no policy", hint="add a [[targets]] table")
+    key_roles = keys if isinstance(keys, Mapping) else {}
     texts = [
         render(
             "minter",
             mount=mount,
             prefix=prefix,
             key=key,
+            role=key_roles.get(key),
             transit_mount=transit_mount,
             engine_mount=engine_mount,
             custodies=custodies,

@@ -38,6 +38,11 @@ class Shipped:
         """Whether it is, or can be, for one key."""
         return self.takes("key")
 
+    @property
+    def names_role(self) -> bool:
+        """Whether it is for one key and names the role of that key."""
+        return "key" in self.parameters and self.takes("role")
+
     def takes(self, what: str) -> bool:
         """Whether that has to be, or may be, named."""
         return what in (*self.parameters, *self.optional)

@@ -15,14 +15,13 @@ from vault_asc.errors import (
     PermissionDeniedError,
     VaultError,
 )
-from vault_asc.names import ENGINE_TYPE
+from vault_asc.names import DEFAULT_ENGINE_MOUNT, DEFAULT_TRANSIT_MOUNT, ENGINE_TYPES
 from vault_asc.secret import Secret, safe_text
 from vault_asc.vault.adapter import LiveToken, LiveTokenAdapter
 from vault_asc.vault.errors import Advice, InvalidTokenError, MissingVersionError, Translated, foreign_answer
 from vault_asc.vault.kv import NO_METADATA, KvMetadata, KvSecret, KvVersion
 
 _ENABLE_KV: Final = "mount KV (vault secrets enable -path=MOUNT -version=2 kv)"
-_PLUGIN_PREFIX: Final = "vault-plugin-secrets-"  # some call a plugin by its file in the catalog
 _NO_CONTENT: Final = 204
 _ANY_POLICY: Final = "use a token with one of the policies of `vault-asc policy list`"
 
@@ -39,13 +38,13 @@ class _Engine(NamedTuple):
     """A secrets engine that a mount has to be of, for messages."""
 
     name: str
-    kind: str
+    kinds: tuple[str, ...]
     setting: str
     usual: str
 
 
-_TRANSIT: Final = _Engine("Transit", "transit", "store.transit_mount", "asc-transit")
-_ENGINE: Final = _Engine("the asc engine", ENGINE_TYPE, "store.engine_mount", "asc")
+_TRANSIT: Final = _Engine("Transit", ("transit",), "store.transit_mount", DEFAULT_TRANSIT_MOUNT)
+_ENGINE: Final = _Engine("the asc engine", ENGINE_TYPES, "store.engine_mount", DEFAULT_ENGINE_MOUNT)
 
 
 class Granted(NamedTuple):
@@ -235,12 +234,12 @@ class Vault:
         self._require(mount, _ENGINE)
 
     def _require(self, mount: str, wanted: "_Engine") -> None:
-        found = self._mount(mount, f"mount {wanted.name} (vault secrets enable -path={mount} {wanted.kind})")
-        if found.kind.removeprefix(_PLUGIN_PREFIX) != wanted.kind:
+        found = self._mount(mount, f"mount {wanted.name} (vault secrets enable -path={mount} {wanted.kinds[0]})")
+        if found.kind not in wanted.kinds:
             raise VaultError(
                 f'"{mount}" is on a secrets engine of type "{found.kind}", not {wanted.name}; nothing was written',
                 hint=f"name a mount of {wanted.name} in {wanted.setting}, or mount one where nothing is:"
-                f" vault secrets enable -path={wanted.usual} {wanted.kind}",
+                f" vault secrets enable -path={wanted.usual} {wanted.kinds[0]}",
             )
         if found.path != mount:
             raise NotFoundError(

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from vault_asc.errors import TokenRequestError, VaultError
+from vault_asc.errors import TokenRequestError, VaultError, VaultUnavailableError
 from vault_asc.key.identity import Identity, KeyType
 from vault_asc.key.private_key import PrivateKey
-from vault_asc.secret import Secret
+from vault_asc.secret import Secret, safe_text
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault.client import Vault
 from vault_asc.vault.errors import MissingVersionError, NothingThereError, RefusedError
 
-_NO_MOUNT: Final = "no handler for route"  # Vault's words; to most tokens it says 403 instead
+_NO_HANDLER: Final = "no handler for route"  # Vault's words, also for a plugin that does not start
 _NO_ROLE: Final = "there is no role"
+_OURS: Final = (_NO_ROLE, "there is no key", "version ", "role ")
+"""How the engine's own answers 404 begin."""
 
 
 class EngineVersion(NamedTuple):
@@ -27,6 +29,8 @@ class EngineVersion(NamedTuple):
     identity: Identity
     spki_sha256: str
     public_key: str
+    imported_at: str
+    imported_by: str
 
 
 class EngineKey(NamedTuple):
@@ -37,12 +41,16 @@ class EngineKey(NamedTuple):
         previous: the one before it, None when it was never replaced, or is retired.
         staged: a newer one that signs for nobody, None when there is none.
         enabled: whether it signs at all.
+        settled: whether somebody has decided on that since it was made; False while whoever makes it is not done.
+        owner: mount and prefix of the store that has made it, "" for one made by hand.
     """
 
     current: EngineVersion
     previous: EngineVersion | None
     staged: EngineVersion | None
     enabled: bool
+    settled: bool = True
+    owner: str = ""
 
     @property
     def versions(self) -> Iterator[EngineVersion]:
@@ -65,16 +73,19 @@ class Engine:
         where = f"{self.mount}/keys/{name}"
         try:
             data = self._ask("GET", where, "read")
-        except NothingThereError:
-            self.vault.require_engine(self.mount)
+        except NothingThereError as exc:
+            self._require_running(exc)
             return None
         with self.vault.reading(where):
             previous, staged = (_version(data[part]) if data[part] else None for part in ("previous", "staged"))
-            return EngineKey(_version(data), previous, staged, bool(data["enabled"]))
+            return EngineKey(
+                _version(data), previous, staged, bool(data["enabled"]), bool(data["settled"]), str(data["owner"])
+            )
 
-    def create(self, name: str, key: PrivateKey, identity: Identity) -> None:
-        """Write the first version of a key, which is current at once."""
-        self._write(f"{self.mount}/keys/{name}", "create", _body(key, identity))
+    def create(self, name: str, key: PrivateKey, identity: Identity, *, owner: str = "", enabled: bool = True) -> None:
+        """Write the first version of a key, which is current at once; not enabled, it signs for nobody yet."""
+        settings = {"owner": owner, "enabled": enabled}
+        self._write(f"{self.mount}/keys/{name}", "create", _body(key, identity) | settings)
 
     def stage(self, name: str, key: PrivateKey, identity: Identity) -> None:
         """Write a further version beside the current one; nobody gets tokens of it."""
@@ -118,7 +129,8 @@ class Engine:
         where = f"{self.mount}/roles/{role}"
         try:
             data = self._ask("GET", where, "read")
-        except NothingThereError:
+        except NothingThereError as exc:
+            self._require_running(exc)
             return None
         with self.vault.reading(where):
             return str(data["key"])
@@ -128,7 +140,8 @@ class Engine:
         where = f"{self.mount}/roles"
         try:
             data = self._ask("LIST", where, "list")
-        except NothingThereError:
+        except NothingThereError as exc:
+            self._require_running(exc)
             return []
         with self.vault.reading(where):
             roles = [str(role) for role in data["keys"]]
@@ -155,9 +168,8 @@ class Engine:
         try:
             data = self.vault.ask("GET", where, "read", query={k: v for k, v in query.items() if v is not None})
         except NothingThereError as exc:
-            if not exc.reason or _NO_MOUNT in exc.reason:
-                self.vault.require_engine(self.mount)
-            hint = f"make it: vault write {self.mount}/roles/{role} key=KEY" if _NO_ROLE in exc.reason else None
+            self._require_running(exc)
+            hint = f"see which roles there are: vault list {self.mount}/roles" if _NO_ROLE in exc.reason else None
             raise MissingVersionError(_told(exc.reason)[0] or exc.message, hint=hint, state="missing") from exc
         except RefusedError as exc:
             message, hint = _told(exc.reason)
@@ -170,9 +182,21 @@ class Engine:
     def _write(self, where: str, capability: str, body: Mapping[str, Any]) -> None:
         try:
             self._ask("POST", where, capability, body, writing=True)
-        except NothingThereError:
-            self.vault.require_engine(self.mount)
+        except NothingThereError as exc:
+            self._require_running(exc)
             raise
+
+    def _require_running(self, exc: NothingThereError) -> None:
+        """Refuse to take a 404 for "there is none" when it is not the engine that has answered."""
+        if exc.reason.startswith(_OURS):
+            return
+        self.vault.require_engine(self.mount)
+        if _NO_HANDLER in exc.reason:
+            raise VaultUnavailableError(
+                f'the engine at "{self.mount}/" does not run on this node; its keys are safe',
+                hint="see why: vault-asc engine status, the server's log; when the file is in its place again:"
+                " vault plugin reload -plugin=asc -scope=global",
+            ) from exc
 
     def _ask(
         self, method: str, where: str, capability: str, body: Mapping[str, Any] | None = None, *, writing: bool = False
@@ -207,4 +231,11 @@ def _version(data: Mapping[str, Any]) -> EngineVersion:
     who = Identity(
         str(data["key_id"]), None if issuer is None else str(issuer), KeyType(data["key_type"]), str(data["audience"])
     )
-    return EngineVersion(int(data["version"]), who, str(data["spki_sha256"]), str(data["public_key"]))
+    return EngineVersion(
+        int(data["version"]),
+        who,
+        str(data["spki_sha256"]),
+        str(data["public_key"]),
+        safe_text(str(data["imported_at"])),
+        safe_text(str(data["imported_by"])),
+    )

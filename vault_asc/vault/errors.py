@@ -22,6 +22,8 @@ Advice = Callable[[str, str], str | None]
 """Which shipped policy grants a capability on a path: (path, capability) -> hint, or None when none does."""
 
 _REASON_MAX: Final = 600  # characters; a message of ours with its hint
+_PASSING: Final = ("code = Unavailable", "local node not active")
+"""A plugin that has died and is being started, a leader that is being replaced: OpenBao says 500 then."""
 _TRY_AGAIN: Final = "try again; the server's log says more"
 _OWN_LOGIN: Final = "log in again (vault login), or name another token with --token-file"
 _UNAVAILABLE: Final = (hvac_errors.VaultDown, hvac_errors.RateLimitExceeded, hvac_errors.BadGateway)
@@ -121,7 +123,7 @@ class Translated:
             return NothingThereError(f'nothing at "{path}" in Vault', reason=_reason(exc))
         if isinstance(exc, hvac_errors.BadGateway) and writing:
             return self._lost(path, "a proxy answered 502")  # its words, not Vault's: the request may have got through
-        if isinstance(exc, _UNAVAILABLE):
+        if isinstance(exc, _UNAVAILABLE) or any(words in _text(exc) for words in _PASSING):
             return self._unavailable(exc)
         if isinstance(exc, hvac_errors.InvalidRequest):
             return _bad_request(path, exc)

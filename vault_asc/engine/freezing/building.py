@@ -39,7 +39,7 @@ def build(out: Path, now: float) -> Executable:
     if any(importlib.util.find_spec(module) is None for module in _TOOLS):
         raise ConfigError(
             "what the build needs is not installed: PyInstaller and the engine's libraries",
-            hint='pip install "vault-asc[engine,build]"',
+            hint='in a checkout: make install, or pip install ".[engine,build]"',
         )
     root = Path(vault_asc.__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory(prefix="vault-asc-build-") as directory:

@@ -52,6 +52,8 @@ def public(entry: KeyEntry) -> dict[str, Any]:
     return {
         **_facts(entry.current),
         "enabled": entry.enabled,
+        "settled": entry.settled,
+        "owner": entry.owner,
         "previous": None if entry.previous is None else _facts(entry.previous),
         "staged": None if entry.staged is None else _facts(entry.staged),
     }

@@ -53,9 +53,9 @@ class Given(NamedTuple):
         return KeyVersion(number, key.pem, who, key.spki_sha256, key.public_key_pem(), self.at, self.by)
 
 
-def given_key(mount: Mount, request: Request) -> Given:
+def given_key(mount: Mount, request: Request, fields: tuple[Field, ...]) -> Given:
     """What the body holds; `PrivateKeyError` and `RequestError` for what is no key."""
-    given = taken(request.data, FIELDS)
+    given = taken(request.data, fields)
     pem = given.pop("private_key", None)
     # A lone surrogate, which JSON can hold, is refused by the parser like every other character that is not ASCII.
     key = None if pem is None else parse_private_key(pem.encode("utf-8", "surrogatepass"))

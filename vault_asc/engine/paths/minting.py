@@ -31,7 +31,8 @@ async def read(mount: Mount, request: Request, name: str) -> Response:
     if not signing.enabled:
         raise RequestError(
             f'key "{role.key}" is disabled',
-            hint=f"if that is over: write {request.mount_point}keys/{role.key}/enable",
+            hint=f"if that is over: vault-asc key enable {role.key}; without a record:"
+            f" vault write -f {request.mount_point}keys/{role.key}/enable",
         )
     wanted = narrowed(name, role, config, asked)
     token = mint(signing.identity, wanted, signing.key, mount.clock())

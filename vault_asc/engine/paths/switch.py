@@ -12,13 +12,13 @@ from vault_asc.engine.request import Request, Response
 async def disable(mount: Mount, request: Request, name: str) -> Response:
     """No tokens of this key; repeated, it changes nothing."""
     taken(request.data, ())
-    return await existing_changed(mount, request, name, lambda entry: entry._replace(enabled=False))
+    return await existing_changed(mount, request, name, lambda entry: entry._replace(enabled=False, settled=True))
 
 
 async def enable(mount: Mount, request: Request, name: str) -> Response:
     """Tokens of this key again; repeated, it changes nothing."""
     taken(request.data, ())
-    return await existing_changed(mount, request, name, lambda entry: entry._replace(enabled=True))
+    return await existing_changed(mount, request, name, lambda entry: entry._replace(enabled=True, settled=True))
 
 
 DISABLE: Final = Path(

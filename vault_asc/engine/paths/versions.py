@@ -19,7 +19,7 @@ from vault_asc.key.fingerprint import parse_fingerprint
 
 async def stage(mount: Mount, request: Request, name: str) -> Response:
     """Put a key beside the current one; the same again changes nothing."""
-    given = given_key(mount, request)
+    given = given_key(mount, request, FIELDS)
     return await existing_changed(mount, request, name, lambda entry: _staged(name, entry, given))
 
 
