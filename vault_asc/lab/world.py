@@ -28,6 +28,7 @@ from vault_asc.tokens import BACKDATE
 
 ONE_TARGET: Final[Mapping[str, int]] = MappingProxyType({"sales": CREDENTIAL_ID})
 SERVICE_KEY: Final = "lab-service-key"  # opens the simulator of this process and nothing else
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _COMMAND_TIMEOUT: Final = 60  # seconds
 
 
@@ -96,20 +97,23 @@ class World:
                 raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *words: str, token: Secret | None = None) -> subprocess.Popen[str]:
-        """As `run`, without waiting for the end."""
+    def start(
+        self, *words: str, token: Secret | None = None, environ: Mapping[str, str] = _NOTHING
+    ) -> subprocess.Popen[str]:
+        """As `run`, without waiting for the end, and with more in the environment."""
         token_file = self.dir / "token"
         secret = self.server.root_token if token is None else token
         write_atomic(token_file, secret.reveal().encode(), now=system_clock())
-        environ = {
+        whole = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(self.dir),
             "VAULT_ASC_CONFIG": str(self.config_file),
+            **environ,
         }
         options = ["--token-file", str(token_file)] if _takes_token(words) else []
         return subprocess.Popen(
             [sys.executable, "-m", "vault_asc", *words, *options],
-            env=environ,
+            env=whole,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
