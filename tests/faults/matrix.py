@@ -243,13 +243,13 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "F32": Row(
             "the machine was suspended for half an hour",
             "earliest expiry first, at the usual rate",
-            ("clock jumped … 1800",),
+            ("clock jumped 1800",),
             (f"{_LOOP}::test_after_a_suspension_the_earliest_come_first_and_at_the_usual_rate",),
         ),
         "F33": Row(
             "5,000 targets, 1 % of the endpoints dead",
             "4,950 healthy ones are refreshed, the last of them within twice the time without dead ones",
-            ("failed … no answer",),
+            ("failed no answer",),
             (f"{_LOOP}::test_one_percent_of_dead_endpoints_slow_the_healthy_by_less_than_two",),
         ),
         "F34": Row(

@@ -1,5 +1,7 @@
 """Clocks that are wrong or set, machines that slept, and thousands of targets of which some are dead."""
 
+import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ class WrongClock:
         new.rename(self._file)
 
 
-@pytest.mark.parametrize(("ahead", "way"), [(900, "900 s ahead"), (-900, "900 s behind")])
+@pytest.mark.parametrize(("ahead", "way"), [(900, "s ahead of"), (-900, "s behind that of")])
 def test_f31_a_clock_that_is_wrong(world: World, told: Told, tmp_path: Path, ahead: int, way: str) -> None:
     clock = WrongClock(tmp_path)
     due_in(world, 0, *world.targets)
@@ -48,7 +50,7 @@ def test_f31_a_clock_that_is_wrong(world: World, told: Told, tmp_path: Path, ahe
     failed = done.of("failed")
     assert failed.keys() == world.targets.keys()
     told(detail(failed["sales"]))
-    assert way in failed["sales"]["detail"]
+    assert re.search(f"(899|900|901) {way}", failed["sales"]["detail"])
     assert Kept.of(world) == before
     assert world.nexla.flow_read(5001) == 200
 
@@ -88,7 +90,7 @@ def test_f32_the_machine_was_suspended(told: Told) -> None:
     assert len(moments) == 300
     assert max(sum(at <= moment < at + 1 for moment in moments) for at in moments) <= 9, "8 a second, and what came early"
     order = [before[name] for _, name in sim.begun]
-    assert sum(one > other for one, other in zip(order, order[1:], strict=False)) < 10, "but for those in flight"
+    assert sum(one > other for one, other in itertools.pairwise(order)) < 10, "but for those in flight"
 
 
 def test_f33_one_percent_of_5000_is_dead(told: Told) -> None:

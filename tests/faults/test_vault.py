@@ -218,7 +218,7 @@ def test_f09_the_token_of_the_own_login_is_revoked(world: World, told: Told) -> 
 
 
 def revoke_logins(world: World) -> None:
-    world.server.api("POST", "sys/leases/revoke-prefix/auth/approle/", {}, token=world.server.root_token)
+    world.server.api("POST", "sys/leases/revoke-prefix/auth/approle/login", {}, token=world.server.root_token)
 
 
 def test_f10_the_policy_loses_its_rights(world: World, told: Told) -> None:
