@@ -59,8 +59,10 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         ),
         "F4": Row(
             "the quorum is lost",
-            "nothing is followed anywhere; somebody is told at the alarm, and all is well when a second node is back",
-            ("Vault … cannot … (hint: …)", "mandatory"),
+            "tokens go on as long as a node answers reads, as a standby of OpenBao does; changes of keys fail by the deadline,"
+            " are told, and can be repeated; all is well when a second node is back (no answer at all: F8; a redirect to the"
+            " dead leader: F23)",
+            ("refreshed", "error: …", "hint: …"),
         ),
         "F5": Row(
             "Vault limits the rate (429 without Retry-After)",
@@ -269,8 +271,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         ),
         "F36": Row(
             "upgrade from the release before",
-            "old state, configuration, policies and KV layout are accepted as they are; tokens go on, no target is pushed"
-            " without need",
+            "old state, configuration, policies, Agent configuration and KV layout are accepted as they are; tokens go on over"
+            " a rotation and a rollback",
             ("refreshed",),
             ("tests/test_state.py::test_fields_of_another_release_of_this_format_are_ignored",),
         ),

@@ -131,7 +131,10 @@ class Watched(Running):
             assert self.process.poll() is None or self.reader.is_alive() or self.of(name, target), self.text
             return self.of(name, target)[more_than:]
 
-        return until(seen, f"{name} of {target or 'the service'} in {self.text}", timeout)[0]
+        try:
+            return until(seen, f"{name} of {target or 'the service'}", timeout)[0]
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; it said: {self.text}") from None
 
     def quiet(self) -> bool:
         """Whether no bug was met."""

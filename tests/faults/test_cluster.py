@@ -1,6 +1,5 @@
 """Faults of a cluster of three, seen by a service that knows the address of one node."""
 
-import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -8,7 +7,7 @@ from typing import Self
 import pytest
 
 from tests.faults.conftest import Told
-from tests.faults.rig import Watched, as_on_the_first_day, at_address, detail, due_in, serving, token_at_nexla
+from tests.faults.rig import Watched, as_on_the_first_day, at_address, detail, serving
 from tests.integration.worlds import import_key, until
 from vault_asc.lab.cluster import BaoCluster, RaftNode
 from vault_asc.lab.server import BaoServer
@@ -94,25 +93,23 @@ def test_f03_the_leader_is_killed(cluster: BaoCluster, clustered: World, told: T
 
 
 def test_f04_the_quorum_is_lost(cluster: BaoCluster, clustered: World, told: Told) -> None:
+    """A standby of OpenBao goes on to answer reads, so tokens go on; what has to be written waits for a leader."""
     alive = next(node for node in cluster.nodes if node.address in clustered.config_file.read_text())
     lost = [node for node in cluster.nodes if node is not alive]
-    due_in(clustered, 4, *TARGETS)
-    before = token_at_nexla(clustered, "t0")
     try:
         with serving(clustered) as service:
+            service.first("refreshed")
             for node in lost:
                 node.crash()
-            failed = service.first("failed", "t0")
-            told(detail(failed))
-            told(service.first("mandatory", "t0")["event"], 1)
-            assert len(service.of("failed")) < 5 * len(TARGETS), "no storm"
-            assert token_at_nexla(clustered, "t0") == before
+            all_go_on(service, told)
+            done = clustered.run("key", "disable", "prod")
+            assert done.returncode in {4, 5}
+            told(done.stderr, 1)
+            told(done.stderr, 2)
             lost[0].start()
-            began = time.monotonic()
-            for target in TARGETS:
-                service.first("refreshed", target, timeout=90)
-            assert time.monotonic() - began < 60
-            assert service.of("recovered")
+            cluster.leader()
+            assert clustered.must("key", "disable", "prod")
+            clustered.must("key", "enable", "prod")
             assert service.stop() == 0
     finally:
         for node in lost:

@@ -39,7 +39,8 @@ def by_role() -> Iterator[World]:
 
 def plugin(world: World) -> int:
     """The process of the engine."""
-    found = [process.pid for process in below(world.server.pid) if "vault_asc.engine" in " ".join(process.argv)]
+    place = str(world.server.plugin_dir)
+    found = [process.pid for process in below(world.server.pid) if place in " ".join(process.argv)]
     return found[0] if found else 0
 
 
