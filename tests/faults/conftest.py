@@ -56,3 +56,12 @@ def world(fresh: World) -> World:
     """As `fresh`, and every target has its first token."""
     fresh.must("push", "--all")
     return fresh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A row without a message is no row."""
+    silent = [
+        item.nodeid for item in items if _ROW.match(item.name) and "told" not in getattr(item, "fixturenames", ())
+    ]
+    if silent:
+        raise pytest.UsageError(f"these rows assert no message: {silent}")

@@ -1,6 +1,6 @@
 """The rows of the fault matrix, and docs/faults.md, which is written from them and from the names of the tests.
 
-    python -m tests.faults.matrix        writes the page; `test_matrix.py` fails when it is out of date
+python -m tests.faults.matrix        writes the page; `test_matrix.py` fails when it is out of date
 """
 
 import re
@@ -144,7 +144,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "Nexla answers 429 with Retry-After `2`, a date, `99999999`, `abc`",
             "waits so long; what is longer than the attempt is left to the schedule; garbage: own backoff",
             ("refreshed", "nexla answered 429 to the update of credential …"),
-            (f"{_HTTP}::test_retry_after_is_obeyed_and_capped", f"{_NEXLA}::test_retry_after_is_obeyed"),
+            (f"{_HTTP}::test_retry_after", f"{_NEXLA}::test_retry_after_is_obeyed"),
         ),
         "F18": Row(
             "Nexla answers 500, 502, 503, 504",
@@ -164,26 +164,29 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             ("no answer from nexla to the login: no answer within 15 s",),
             (
                 "tests/integration/test_push.py::test_a_pass_ends_in_time_however_slowly_nexla_answers",
-                f"{_HTTP}::test_no_call_lasts_longer_than_its_total",
+                f"{_HTTP}::test_a_slow_answer_ends_at_the_deadline",
             ),
         ),
         "F21": Row(
             "answers cut short, empty, HTML, garbage, too deep, NaN, doubled keys, huge integers",
             "a named error in one line, no traceback, tried again",
             ("…nexla…",),
-            (f"{_HTTP}::test_bodies_that_are_refused",),
+            (f"{_HTTP}::test_json_that_is_refused",),
         ),
         "F22": Row(
             "an endless answer, a gzip bomb",
             "cut at 1 MiB, less than 20 MB of memory more",
             ("no answer from nexla to the login: answer …",),
-            (f"{_HTTP}::test_memory_stays_small",),
+            (f"{_HTTP}::test_a_huge_answer_is_cut",),
         ),
         "F23": Row(
             "a redirect to another host, by Vault or Nexla",
             "refused, and the host that it names hears nothing",
             ("…redirect…", "redirects are not followed, they would carry the token elsewhere"),
-            (f"{_HTTP}::test_redirects_are_never_followed", f"{_NEXLA}::test_no_redirect_is_followed"),
+            (
+                f"{_HTTP}::test_a_redirect_is_refused_and_its_target_never_asked",
+                f"{_NEXLA}::test_no_redirect_is_followed",
+            ),
         ),
         "F24": Row(
             "the disk is full",
@@ -239,7 +242,10 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "F31": Row(
             "our clock is 15 minutes wrong, or is set by an hour while the service runs",
             "nothing is minted by a wrong clock, the token from before stays; no hot loop; all is well when it is set right",
-            ("this clock is … s … that of …: nothing is minted, and the token that was written last stays", "clock jumped"),
+            (
+                "this clock is … s … that of …: nothing is minted, and the token that was written last stays",
+                "clock jumped",
+            ),
             (f"{_LOOP}::test_a_jump_of_the_clock_is_told_and_makes_no_storm",),
         ),
         "F32": Row(
@@ -259,7 +265,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "damaged: the target is due, and its state is written anew; newer: left as it is, the others go on",
             (
                 "refreshed",
-                'has format 99, this vault-asc writes format 1; it is left as it is (hint: use the newer vault-asc',
+                "has format 99, this vault-asc writes format 1; it is left as it is (hint: use the newer vault-asc",
             ),
             ("tests/test_state.py::test_random_and_torn_bytes_never_crash",),
         ),
@@ -285,7 +291,7 @@ def matches(said: str, text: str) -> bool:
     return re.search(".*".join(re.escape(part) for part in said.split(GAP)), text) is not None
 
 
-def tests_of(row: str) -> list[str]:
+def names_of_tests(row: str) -> list[str]:
     """The tests of a row, as `file::test`, by their names."""
     name = rf"^def (test_f{int(row[1:]):02d}_\w+)\("
     found = []
@@ -310,7 +316,7 @@ for what changes). `make faults` runs them all, `make soak` ten minutes of real 
 
 def _lines(name: str, row: Row) -> str:
     said = "".join(f"    {line}\n" for line in row.says)
-    where = "".join(f"- `{test}`\n" for test in [f"tests/faults/{one}" for one in tests_of(name)] + [*row.also])
+    where = "".join(f"- `{test}`\n" for test in [f"tests/faults/{one}" for one in names_of_tests(name)] + [*row.also])
     return f"\n## {name}: {row.fault}\n\n{row.expected[0].upper()}{row.expected[1:]}.\n\n{said}\n{where}"
 
 

@@ -14,13 +14,14 @@ from tests.integration.worlds import import_key, until
 from tests.service.test_running import Running
 from vault_asc.clock import system_clock
 from vault_asc.lab.apple import AppleSimulator
-from vault_asc.lab.world import World
+from vault_asc.lab.world import SERVICE_KEY, World
 from vault_asc.rotation import TargetState, refresh_at
 from vault_asc.secret import Secret
 from vault_asc.state import StateDir
 
 TARGETS: Final = MappingProxyType({"sales": 5001, "ads": 5002, "news": 5003})
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_SECRET: Final = re.compile(r"eyJ[\w-]{8,}\.|PRIVATE KEY|\b(?:hv)?[sb]\.[A-Za-z0-9]{20,}")
 _TRACEBACK: Final = re.compile(r"Traceback|a bug of vault-asc")
 
 
@@ -114,6 +115,16 @@ def stale(world: World) -> list[Path]:
 # -- what a service says ---------------------------------------------------------------------------------------------
 
 
+def assert_clean(world: World, said: str) -> None:
+    """No bug was met, and neither what was said nor a state file holds a secret."""
+    assert not _TRACEBACK.search(said), said
+    written = [file.read_text(errors="replace") for file in (world.dir / "state").rglob("*") if file.is_file()]
+    for text in (said, *written):
+        assert not _SECRET.search(text), f"a secret is in: {text}"
+        assert SERVICE_KEY not in text
+        assert world.server.root_token.reveal() not in text
+
+
 class Watched(Running):
     """A service with its lines as people read them."""
 
@@ -124,7 +135,9 @@ class Watched(Running):
     def of(self, name: str, target: str | None = None) -> list[dict[str, Any]]:
         return [event for event in self.events(name) if target in {None, event.get("target")}]
 
-    def first(self, name: str, target: str | None = None, *, more_than: int = 0, timeout: float = 40.0) -> dict[str, Any]:
+    def first(
+        self, name: str, target: str | None = None, *, more_than: int = 0, timeout: float = 40.0
+    ) -> dict[str, Any]:
         """The event, waited for."""
 
         def seen() -> list[dict[str, Any]]:
@@ -136,22 +149,18 @@ class Watched(Running):
         except AssertionError as exc:
             raise AssertionError(f"{exc}; it said: {self.text}") from None
 
-    def quiet(self) -> bool:
-        """Whether no bug was met."""
-        return not _TRACEBACK.search(self.text)
-
 
 @contextmanager
 def serving(
     world: World, *words: str, token: Secret | None = None, environ: Mapping[str, str] = _NOTHING
 ) -> Iterator[Watched]:
-    """`vault-asc run`, killed at the end unless it was stopped before; whatever happened, it met no bug."""
+    """`vault-asc run`, killed at the end unless it was stopped before; whatever happened, it is clean."""
     with world.start("run", "--log-format", "json", *words, token=token, environ=environ) as process:
         service = Watched(process)
         try:
             until(lambda: process.poll() is not None or service.events("started"), "a start")
             yield service
-            assert service.quiet(), service.text
+            assert_clean(world, service.text)
         finally:
             process.kill()
             service.reader.join(10)
@@ -171,10 +180,10 @@ class Once:
 
 
 def once(world: World, *words: str, token: Secret | None = None, environ: Mapping[str, str] = _NOTHING) -> Once:
-    """`vault-asc run --once`; it met no bug."""
+    """`vault-asc run --once`; whatever happened, it is clean."""
     with world.start("run", "--once", "--log-format", "json", *words, token=token, environ=environ) as process:
         _, err = process.communicate(timeout=60)
-    assert not _TRACEBACK.search(err), err
+    assert_clean(world, err)
     events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     return Once(process.returncode, err, events)
 

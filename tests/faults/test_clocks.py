@@ -88,7 +88,9 @@ def test_f32_the_machine_was_suspended(told: Told) -> None:
     told(f"{jump.name} {jump.facts['seconds']}")
     moments = [moment for moment, _ in sim.begun]
     assert len(moments) == 300
-    assert max(sum(at <= moment < at + 1 for moment in moments) for at in moments) <= 9, "8 a second, and what came early"
+    assert max(sum(at <= moment < at + 1 for moment in moments) for at in moments) <= 9, (
+        "8 a second, and what came early"
+    )
     order = [before[name] for _, name in sim.begun]
     assert sum(one > other for one, other in itertools.pairwise(order)) < 10, "but for those in flight"
 

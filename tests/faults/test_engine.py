@@ -32,7 +32,9 @@ def by_role() -> Iterator[World]:
         server.api("POST", "asc/keys/prod", body, token=root)
         server.api("POST", "asc/roles/sales", {"key": "prod", "scope": ["GET /v1/apps"]}, token=root)
         text = world.config_file.read_text()
-        world.config_file.write_text(re.sub(r"(?m)^lifetime = .*\n", "", text).replace('key = "prod"', 'role = "sales"'))
+        world.config_file.write_text(
+            re.sub(r"(?m)^lifetime = .*\n", "", text).replace('key = "prod"', 'role = "sales"')
+        )
         world.must("push", "sales")
         yield world
 

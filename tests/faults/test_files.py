@@ -45,7 +45,9 @@ def on_a_disk(world: World, break_it: str) -> Attempt:
         cmp {disk}/sales.jwt {world.dir}/sales.jwt && ls -A {disk}
         exit $code
     """
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
     shutil.rmtree(disk)
     return Attempt(done.returncode, done.stderr, done.stdout.split())
 

@@ -11,9 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.fault_server import FaultServer
+from tests.fault_server import FaultServer, black_hole
 from tests.faults.conftest import Told
-from tests.faults.holes import black_hole
 from tests.faults.rig import (
     TARGETS,
     Kept,
@@ -62,7 +61,7 @@ def test_f08_a_black_hole(told: Told) -> None:
         with serving(world) as service:
             failed = service.first("failed", timeout=60)
             told(detail(failed))
-            breaker = service.first("breaker", timeout=90)
+            breaker = service.first("breaker", timeout=45)
             told(f"breaker {breaker['host']} {breaker['mode']}", 1)
             assert breaker["host"] in url
             for target in ("sales", "ads", "news"):

@@ -5,7 +5,7 @@ import time
 
 from tests.faults import kills
 from tests.faults.conftest import Told
-from tests.faults.rig import detail, due_in, ready, serving, state, states
+from tests.faults.rig import detail, due_in, once, ready, serving, state, states
 from tests.integration.worlds import PUTS, until
 from vault_asc.lab.faults import slow
 from vault_asc.lab.world import World
@@ -48,9 +48,9 @@ def test_f30_two_services_at_once(world: World, told: Told) -> None:
     due_in(world, 3, *world.targets)
     before = world.nexla.journal.count(*PUTS)
     with serving(world) as service:
-        done = world.run("run")
-        assert done.returncode == 75
-        told(done.stderr)
+        done = once(world)
+        assert done.code == 75
+        told(done.text)
         for target in world.targets:
             service.first("refreshed", target)
         done = world.run("push", "--all", "--if-due")

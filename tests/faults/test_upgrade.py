@@ -25,7 +25,12 @@ def test_f36_an_upgrade(told: Told) -> None:
         assert [status_of(world, target)["outcome"] for target in ("sales", "ads")] == ["live", "not written"]
         assert status_of(world)["left"] > 1000
         assert state(world, "ads").failures == 1
-        assert world.run("push", "--all", "--if-due", "--tick-dir", str(world.dir / "agent" / "ticks"), token=token).returncode == 0
+        assert (
+            world.run(
+                "push", "--all", "--if-due", "--tick-dir", str(world.dir / "agent" / "ticks"), token=token
+            ).returncode
+            == 0
+        )
 
         done = once(world, token=token)
         assert done.code == 0, done.text

@@ -205,7 +205,9 @@ def test_f09_the_token_of_the_own_login_is_revoked(world: World, told: Told) -> 
     """One login, and the attempt goes on; when no login is possible any more, that is told."""
     files = "".join(f'{name}_file = "{world.dir / name}"\n' for name in ("role_id", "secret_id"))
     text = world.config_file.read_text()
-    world.config_file.write_text(text.replace("[store]", "").replace("[agent]", f"[vault.auth.approle]\n{files}[agent]", 1))
+    world.config_file.write_text(
+        text.replace("[store]", "").replace("[agent]", f"[vault.auth.approle]\n{files}[agent]", 1)
+    )
     due_in(world, 3, "sales")
     due_in(world, 8, "ads")
     with serving(world) as service:
@@ -259,7 +261,9 @@ def pruned(world: World) -> None:
     kv(world, "data", {"data": {"private_key": "x", "key_id": "y"}})
 
 
-@pytest.mark.parametrize(("number", "lose"), [(0, deleted), (1, destroyed), (2, pruned)], ids=["deleted", "destroyed", "pruned"])
+@pytest.mark.parametrize(
+    ("number", "lose"), [(0, deleted), (1, destroyed), (2, pruned)], ids=["deleted", "destroyed", "pruned"]
+)
 def test_f11_the_version_is_gone(told: Told, number: int, lose: Callable[[World], None]) -> None:
     with ready(World()) as world:
         due_in(world, 2, "sales")
@@ -287,6 +291,7 @@ def test_f12_the_key_is_rotated(told: Told) -> None:
                         verify(world, token)
                         seen.add(token)
             assert not service.of("failed")
+            assert not service.of("mandatory")
             refreshed = [event for event in service.events("refreshed") if event["key_id"] == SECOND_KEY]
             told(f"refreshed {refreshed[-1]['key_id']}")
             assert service.stop() == 0
@@ -302,7 +307,9 @@ def verify(world: World, token: str) -> None:
 
     kid = jws.extract_compact(token.encode()).headers()["kid"]
     assert kid in {FIRST_KEY, SECOND_KEY}
-    assert jwt.decode(token, public_key_at(world.apple, kid), algorithms=["ES256"]).claims["aud"] == "appstoreconnect-v1"
+    assert (
+        jwt.decode(token, public_key_at(world.apple, kid), algorithms=["ES256"]).claims["aud"] == "appstoreconnect-v1"
+    )
 
 
 def test_f13_two_rotate_at_once(told: Told) -> None:
