@@ -32,6 +32,7 @@ class Row(NamedTuple):
 
 
 _CLUSTER: Final = "tests/integration/test_engine_cluster.py"
+_CONCURRENT: Final = "tests/integration/test_concurrent.py"
 _AGENT: Final = "tests/integration/test_agent.py"
 _HTTP: Final = "tests/test_http.py"
 _NEXLA: Final = "tests/nexla/test_faults.py"
@@ -110,16 +111,13 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "the key is rotated while tokens are minted",
             "each token verifies with the key that its kid names; the next refresh uses the new key",
             ("refreshed TESTKEY002",),
-            ("tests/integration/test_concurrent.py::test_readers_never_fail_and_never_see_a_mismatch_during_changes",),
+            (f"{_CONCURRENT}::test_readers_never_fail_and_never_see_a_mismatch_during_changes",),
         ),
         "F13": Row(
             "two people rotate at once",
             "one wins; the other one learns who and when, exit code 9",
             ('error: the record of "prod" was changed by … at …; your change was not made',),
-            (
-                "tests/integration/test_concurrent.py"
-                "::test_of_those_who_rotate_at_once_one_wins_and_the_others_learn_who_and_when",
-            ),
+            (f"{_CONCURRENT}::test_of_those_who_rotate_at_once_one_wins_and_the_others_learn_who_and_when",),
         ),
         "F14": Row(
             "Nexla answers 401 in a session",

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -20,15 +21,22 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("grpclib") is None, rea
 KEY_ID = "TESTKEY009"
 
 
+class ByRole(NamedTuple):
+    """A world whose target names a role of the engine, and the private key that only the engine has."""
+
+    world: World
+    pem: str
+
+
 @pytest.fixture(scope="module")
-def by_role() -> Iterator[World]:
+def by_role() -> Iterator[ByRole]:
     """Its target reads the token from the engine: it names a role and no key. The server keeps its data on disk."""
     world = World(server=BaoServer(storage="raft"))
     with ready(world):
         server, root = world.server, world.server.root_token
         server.mount_engine()
-        world.pem = new_key(world.apple, KEY_ID).decode()  # type: ignore[attr-defined]
-        body = {"private_key": world.pem, "key_id": KEY_ID, "issuer_id": ISSUER_ID}  # type: ignore[attr-defined]
+        pem = new_key(world.apple, KEY_ID).decode()
+        body = {"private_key": pem, "key_id": KEY_ID, "issuer_id": ISSUER_ID}
         server.api("POST", "asc/keys/prod", body, token=root)
         server.api("POST", "asc/roles/sales", {"key": "prod", "scope": ["GET /v1/apps"]}, token=root)
         text = world.config_file.read_text()
@@ -36,7 +44,7 @@ def by_role() -> Iterator[World]:
             re.sub(r"(?m)^lifetime = .*\n", "", text).replace('key = "prod"', 'role = "sales"')
         )
         world.must("push", "sales")
-        yield world
+        yield ByRole(world, pem)
 
 
 def plugin(world: World) -> int:
@@ -61,8 +69,8 @@ def sealed_and_unsealed(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [killed, reloaded, sealed_and_unsealed])
-def test_f35_the_process_of_the_engine_goes(by_role: World, told: Told, fault: Callable[[World], None]) -> None:
-    world = by_role
+def test_f35_the_process_of_the_engine_goes(by_role: ByRole, told: Told, fault: Callable[[World], None]) -> None:
+    world = by_role.world
     due_in(world, 2, "sales")
     old = plugin(world)
     assert old
@@ -75,13 +83,13 @@ def test_f35_the_process_of_the_engine_goes(by_role: World, told: Told, fault: C
         assert until(lambda: plugin(world), "a process") != old
         assert service.stop() == 0
     assert world.nexla.flow_read() == 200
-    no_key_on_disk(world)
+    no_key_on_disk(by_role)
 
 
-def no_key_on_disk(world: World) -> None:
+def no_key_on_disk(by_role: ByRole) -> None:
     """Neither the PEM nor a part of it is in a file of the server, its data included."""
-    lines = [line.encode() for line in world.pem.splitlines()[1:-1]]  # type: ignore[attr-defined]
-    files = [file for file in world.server.work_dir.rglob("*") if file.is_file()]
+    lines = [line.encode() for line in by_role.pem.splitlines()[1:-1]]
+    files = [file for file in by_role.world.server.work_dir.rglob("*") if file.is_file()]
     assert len(files) > 3
     for file in files:
         content = file.read_bytes()

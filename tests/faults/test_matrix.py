@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from tests.faults.matrix import PAGE, ROOT, ROWS, matches, page, names_of_tests
+from tests.faults.matrix import PAGE, ROOT, ROWS, matches, names_of_tests, page
 
 
 def test_every_row_has_a_test_and_every_test_a_row() -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -33,6 +32,7 @@ from vault_asc.lab.nexla import faults as nexla_faults
 from vault_asc.lab.web import Answer, LocalServer
 from vault_asc.lab.world import World
 
+Pushed = subprocess.CompletedProcess[str]
 SALES = "/data_credentials/5001"
 RUBBISH = {
     "cut short": "/trunc",
@@ -179,7 +179,7 @@ def test_f19_the_answer_to_a_write_is_lost(world: World, told: Told) -> None:
 # -- slow answers, and rubbish ---------------------------------------------------------------------------------------
 
 
-def instead_of_nexla(world: World, url: str, target: str = "odd") -> Callable[[], "subprocess.CompletedProcess[str]"]:
+def instead_of_nexla(world: World, url: str, target: str = "odd") -> Callable[[], Pushed]:
     """A push of a target whose Nexla is something else."""
     name = f"at-{target}"
     add_account(world, name, url, target)
@@ -194,7 +194,7 @@ def test_f20_slow_answers(world: World, told: Told) -> None:
         for target in ("sales", "ads", "news"):
             due_in(world, 1000, target)
 
-        def timed(push: Callable[[], "subprocess.CompletedProcess[str]"]) -> tuple[float, Any]:
+        def timed(push: Callable[[], Pushed]) -> tuple[Pushed, float]:
             began = time.monotonic()
             return push(), time.monotonic() - began
 
