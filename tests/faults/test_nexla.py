@@ -58,7 +58,10 @@ def test_f08_a_black_hole(told: Told) -> None:
     """In place of one of two accounts; its targets begin without a token, so that they are always due."""
     with ready(World(targets=TARGETS, usable_life=40)) as world, black_hole() as url:
         add_account(world, "hole", url, *(f"lost-{n}" for n in range(8)))
+        due_in(world, 8, "ads")  # about two seconds after the start, which waits for the hole for 5
         with serving(world) as service:
+            service.first("refreshed", "ads", timeout=8)
+            assert not service.of("failed"), "who becomes due does not wait for the hole"
             failed = service.first("failed", timeout=60)
             told(detail(failed))
             breaker = service.first("breaker", timeout=45)
