@@ -62,7 +62,7 @@ def the_token_arrives_and_the_old_file_stays(world: World, told: Told, break_it:
     after = Kept.of(world)
     assert after.nexla != before.nexla
     assert after.file == before.file
-    told(world.must("status"))
+    told(world.must("status", "--config", str(world.dir / "disk.toml")))
     return done.left
 
 

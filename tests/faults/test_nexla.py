@@ -64,7 +64,7 @@ def test_f08_a_black_hole(told: Told) -> None:
             assert not service.of("failed"), "who becomes due does not wait for the hole"
             failed = service.first("failed", timeout=60)
             told(detail(failed))
-            breaker = service.first("breaker", timeout=45)
+            breaker = service.first("breaker", timeout=25)
             told(f"breaker {breaker['host']} {breaker['mode']}", 1)
             assert breaker["host"] in url
             for target in ("sales", "ads", "news"):
