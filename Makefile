@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# T=tests/key or T="-k rotate" runs a part of the tests.
-T      ?= -n 2 --dist worksteal
+# T=tests/key or T="-k rotate" runs a part of the tests. The fault suite mostly waits, for minutes, so it has a target of its
+# own; a plain `pytest` collects everything.
+T      ?= -n 2 --dist worksteal --ignore=tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs proto bench lock build clean
+.PHONY: help install demo test faults soak lint format docs proto bench lock build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,16 @@ demo: install ## watch a real server, a real Agent and vault-asc keep a credenti
 
 test: install ## all tests, against a real OpenBao server on 127.0.0.1
 	$(BIN)/pytest $(T)
+
+faults: install ## every row of the fault matrix, and seeded bugs that it has to catch (docs/faults.md)
+	$(BIN)/pytest tests/faults -n 2 --dist worksteal
+
+# SOAK=60 and KILLS=20 make it shorter.
+SOAK   ?= 600
+KILLS  ?= 200
+soak: install ## real time: 200 kills of the service, then a consumer that looks 20 times a second for 10 minutes
+	$(BIN)/python -m tests.faults.kills $(KILLS)
+	$(BIN)/python -m tests.faults.soak $(SOAK)
 
 lint: install ## ruff, format, mypy strict, import-linter, generated code
 	$(BIN)/ruff check .

@@ -20,8 +20,9 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -160,6 +161,20 @@ class FaultServer:
         self._asked[request.path] += 1
         _, fault, *arguments = request.path.partition("?")[0].split("/")
         return _FAULTS.get(fault, _NOT_FOUND)(self, conn, request, [unquote(one) for one in arguments])
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """An address that swallows connections, as behind a firewall that drops: a listener whose backlog is full."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 Fault = Callable[[FaultServer, socket.socket, Seen, list[str]], bool]

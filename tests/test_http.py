@@ -21,6 +21,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import fault_server
 from tests.fault_server import FaultServer
 from vault_asc import http
 from vault_asc.errors import ConfigError
@@ -352,16 +353,8 @@ def test_a_stalled_tls_handshake_counts_as_no_connection(ca_file: Path) -> None:
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """An address that swallows connections: a listener whose backlog is full."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        time.sleep(0.05)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with fault_server.black_hole() as url:
+        yield url
 
 
 def test_a_black_hole_ends_at_the_connect_limit(black_hole: str, waits: Waits) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vault_asc.service.loop import Service
     from vault_asc.service.plan import Plan
     from vault_asc.service.shard import Shard
-    from vault_asc.service.traffic import Traffic
+    from vault_asc.service.traffic import Seen, Traffic
     from vault_asc.state import StateDir
 
 _KILLED = 143  # what a shell reports for a program that SIGTERM ended
@@ -123,7 +123,8 @@ def _plan(connection: Connection, shard: "Shard", states: "StateDir", traffic: "
     publisher = ports.publisher
     if not isinstance(publisher, NexlaPublisher):
         raise TypeError(type(publisher).__name__)
-    granted = _granted(config, publisher, accounts, traffic, tell)
+    seen: list[Seen] = []
+    granted = _granted(config, publisher, accounts, traffic, tell, seen)
     whole = [target for target in config.targets if target.nexla in granted]
     found = loads(whole, granted)
     check(found)
@@ -138,20 +139,29 @@ def _plan(connection: Connection, shard: "Shard", states: "StateDir", traffic: "
         allowances={load.account: granted[load.account].part(own[load.account] / load.targets) for load in found},
         workers=config.run.workers,
         loads=tuple(found),
+        seen=tuple(seen),
     )
 
 
 def _granted(
-    config: "Config", publisher: "NexlaPublisher", accounts: list[str], traffic: "Traffic", tell: "Tell"
+    config: "Config",
+    publisher: "NexlaPublisher",
+    accounts: list[str],
+    traffic: "Traffic",
+    tell: "Tell",
+    seen: "list[Seen]",
 ) -> "dict[str, Allowance]":
-    """What each account may do, for one of the replicas. Nexla is asked; what does not answer is no reason to stop."""
+    """What each account may do, for one of the replicas. Nexla is asked; what does not answer is no reason to stop.
+
+    The calls are added to `seen`.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     from vault_asc.http import Deadline
 
     by = Deadline.after(_ASKING)
     with ThreadPoolExecutor(max(1, min(len(accounts), config.run.workers))) as pool:
-        told = pool.map(lambda name: _asked(publisher, name, traffic, by, tell), accounts)
+        told = pool.map(lambda name: _asked(publisher, name, traffic, by, tell, seen), accounts)
         return {
             name: _at_most(answer, config.run.rate).part(1 / config.run.replicas)
             for name, answer in zip(accounts, told, strict=True)
@@ -159,20 +169,27 @@ def _granted(
 
 
 def _asked(
-    publisher: "NexlaPublisher", account: str, traffic: "Traffic", by: "http.Deadline", tell: "Tell"
+    publisher: "NexlaPublisher",
+    account: str,
+    traffic: "Traffic",
+    by: "http.Deadline",
+    tell: "Tell",
+    seen: "list[Seen]",
 ) -> "Allowance | None":
     import logging
 
     from vault_asc import http
     from vault_asc.service.events import Event
 
-    try:
-        with http.within(by), traffic.recorded():
+    with http.within(by), traffic.recorded() as calls:
+        try:
             return publisher.client(account).allowance()
-    except VaultAscError as error:
-        facts = {"account": account, "detail": error.message}
-        tell(Event("limits unknown", logging.WARNING, None, facts))
-        return None
+        except VaultAscError as error:
+            facts = {"account": account, "detail": error.message}
+            tell(Event("limits unknown", logging.WARNING, None, facts))
+            return None
+        finally:
+            seen += calls
 
 
 def _at_most(told: "Allowance | None", rate: int | None) -> "Allowance":

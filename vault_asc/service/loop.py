@@ -276,6 +276,7 @@ class Service:
         self.crew.resize(plan.workers)
         self._few = self._slow_room = max(1, plan.workers // 8)
         self.hosts.know(plan.vault, plan.hosts.values(), plan.workers)
+        self._hear(plan.seen, self.clock.elapsed(), news=True)
         for load in plan.loads:
             self.tell(telling.of_load(load))
         for track in self.roster.adopt(plan):

@@ -8,6 +8,7 @@ from vault_asc.nexla.allowance import Allowance
 from vault_asc.rotation import TargetState
 from vault_asc.service.attempt import Attempted
 from vault_asc.service.capacity import Load
+from vault_asc.service.traffic import Seen
 
 
 class Plan(NamedTuple):
@@ -22,6 +23,7 @@ class Plan(NamedTuple):
         allowances: what this process may do at each account.
         workers: attempts at the same time.
         loads: what the targets ask of the accounts, for people.
+        seen: calls that were made for it: servers that have answered just now need not prove themselves first.
     """
 
     targets: tuple[Target, ...]
@@ -32,3 +34,4 @@ class Plan(NamedTuple):
     allowances: Mapping[str, Allowance]
     workers: int
     loads: tuple[Load, ...] = ()
+    seen: tuple[Seen, ...] = ()

@@ -1,0 +1,67 @@
+"""Fixtures of the rows, and the rule that each of them asserts what a person sees."""
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from tests.faults.matrix import ROWS, matches
+from tests.faults.rig import TARGETS, as_on_the_first_day
+from tests.integration.worlds import import_key
+from vault_asc.lab.world import World
+
+_ROW = re.compile(r"test_f(\d\d)_")
+
+
+class Told(Protocol):
+    """`told(text)`: the row's message is in it; `told(text, 1)`: the second one of its messages."""
+
+    def __call__(self, text: str, number: int = 0) -> None: ...
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest) -> Iterator[Told]:
+    """Asserts the message of the row that the test is named after, which has to happen at least once."""
+    found = _ROW.match(request.node.name)
+    assert found, "a row's test is named after it"
+    says = ROWS[f"F{int(found[1])}"].says
+    heard: list[str] = []
+
+    def hear(text: str, number: int = 0) -> None:
+        assert matches(says[number], text), f"{says[number]!r} is not in: {text}"
+        heard.append(text)
+
+    yield hear
+    assert heard, "no message was looked at"
+
+
+@pytest.fixture(scope="session")
+def _shared_world() -> Iterator[tuple[World, str]]:
+    with World(targets=TARGETS) as world:
+        import_key(world)
+        yield world, world.config_file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def fresh(_shared_world: tuple[World, str]) -> World:
+    """Three targets of one key that were never pushed; the server is shared by all rows that leave it as it is."""
+    world, config = _shared_world
+    as_on_the_first_day(world, config)
+    return world
+
+
+@pytest.fixture
+def world(fresh: World) -> World:
+    """As `fresh`, and every target has its first token."""
+    fresh.must("push", "--all")
+    return fresh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A row without a message is no row."""
+    silent = [
+        item.nodeid for item in items if _ROW.match(item.name) and "told" not in getattr(item, "fixturenames", ())
+    ]
+    if silent:
+        raise pytest.UsageError(f"these rows assert no message: {silent}")

@@ -1,0 +1,117 @@
+"""Faults of a cluster of three, seen by a service that knows the address of one node."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.faults.conftest import Told
+from tests.faults.rig import Watched, as_on_the_first_day, at_address, detail, serving
+from tests.integration.worlds import import_key, until
+from vault_asc.lab.cluster import BaoCluster, RaftNode
+from vault_asc.lab.server import BaoServer
+from vault_asc.lab.world import World
+
+TARGETS = {f"t{number}": 6000 + number for number in range(8)}
+LIFE = 16
+
+
+class Borrowed(BaoServer):
+    """A node as the server of a world, which neither starts nor ends it."""
+
+    def __init__(self, node: RaftNode) -> None:
+        self.__dict__ = node.__dict__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[BaoCluster]:
+    with BaoCluster() as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def _shared(cluster: BaoCluster) -> Iterator[tuple[World, str]]:
+    with World(server=Borrowed(cluster.leader()), targets=TARGETS, usable_life=LIFE) as world:
+        import_key(world)
+        yield world, world.config_file.read_text()
+
+
+@pytest.fixture
+def clustered(cluster: BaoCluster, _shared: tuple[World, str]) -> World:
+    """Every target with its first token, at the address of a node that is not the leader."""
+    world, config = _shared
+    cluster.wait_until_whole()
+    as_on_the_first_day(world, config)
+    at_address(world, standby(cluster).address)
+    world.must("push", "--all")
+    return world
+
+
+def standby(cluster: BaoCluster) -> RaftNode:
+    leader = cluster.leader()
+    return next(node for node in cluster.nodes if node is not leader)
+
+
+def all_go_on(service: Watched, told: Told) -> None:
+    """Every target is refreshed after this moment, twice, and none came near its end before."""
+    before = len(service.events("refreshed"))
+    until(lambda: {event["target"] for event in service.events("refreshed")[before:]} == TARGETS.keys(), "all targets")
+    told(detail(service.events("refreshed")[-1]))
+    assert not service.of("mandatory"), service.text
+    assert not service.of("expired")
+    for failed in service.of("failed"):
+        assert failed["failures"] == 1, "once at most"
+        assert failed["next_try"] <= 5
+
+
+def test_f02_the_leader_steps_down(cluster: BaoCluster, clustered: World, told: Told) -> None:
+    with serving(clustered) as service:
+        service.first("refreshed", more_than=3)
+        leader = cluster.leader()
+        leader.api("PUT", "sys/step-down", token=leader.root_token)
+        all_go_on(service, told)
+        assert service.stop() == 0
+
+
+def test_f03_the_leader_is_killed(cluster: BaoCluster, clustered: World, told: Told) -> None:
+    leader = cluster.leader()
+    try:
+        with serving(clustered) as service:
+            service.first("refreshed", more_than=3)
+            leader.crash()
+            all_go_on(service, told)
+            assert service.stop() == 0
+    finally:
+        leader.start()
+
+
+def test_f04_the_quorum_is_lost(cluster: BaoCluster, clustered: World, told: Told) -> None:
+    """A standby of OpenBao goes on to answer reads, so tokens go on; what has to be written waits for a leader."""
+    alive = next(node for node in cluster.nodes if node.address in clustered.config_file.read_text())
+    lost = [node for node in cluster.nodes if node is not alive]
+    try:
+        with serving(clustered) as service:
+            service.first("refreshed")
+            for node in lost:
+                node.crash()
+            all_go_on(service, told)
+            done = clustered.run("key", "disable", "prod")
+            assert done.returncode in {4, 5}
+            told(done.stderr, 1)
+            told(done.stderr, 2)
+            lost[0].start()
+            cluster.leader()
+            assert clustered.must("key", "disable", "prod")
+            clustered.must("key", "enable", "prod")
+            assert service.stop() == 0
+    finally:
+        for node in lost:
+            if not node.running:
+                node.start()

@@ -1,0 +1,334 @@
+"""Faults of Vault: sealed, limited, failing, without a place for its audit log; and of the token and its policy."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Told
+from tests.faults.rig import (
+    TARGETS,
+    Kept,
+    Watched,
+    at_address,
+    detail,
+    due_in,
+    once,
+    public_key_at,
+    ready,
+    serving,
+    state,
+    token_at_nexla,
+)
+from tests.integration.worlds import FIRST_KEY, SECOND_KEY, rotate, status_of, token_of, until
+from tests.support import Answer, Wire
+from vault_asc.lab import world as lab_world
+from vault_asc.lab.serve import ISSUER_ID
+from vault_asc.lab.server import BaoAgent, BaoServer
+from vault_asc.lab.world import World
+from vault_asc.secret import Secret
+
+MINUTE = 55.0  # what "not faster than once a minute" may be by the spread of the backoff
+
+
+def test_f01_vault_sealed(told: Told) -> None:
+    with ready(World(server=BaoServer())) as world:
+        due_in(world, 3, "sales")
+        before = Kept.of(world)
+        with serving(world) as service:
+            world.server.seal()
+            failed = service.first("failed", "sales")
+            told(detail(failed))
+            assert failed["left"] > 300
+            assert failed["level"] == "warning"
+            assert Kept.of(world) == before
+            assert status_of(world)["outcome"] == "not written"
+            told(world.must("status"))
+            world.server.unseal()
+            began = time.monotonic()
+            service.first("refreshed", "sales", timeout=60)
+            assert time.monotonic() - began < 60
+            assert service.stop() == 0
+        assert Kept.of(world) != before
+
+
+def test_f05_vault_limits_the_rate(world: World, told: Told) -> None:
+    due_in(world, 0, "sales")
+    before = Kept.of(world)
+    path = "sys/quotas/rate-limit/tight"
+    body = {"path": "secret", "rate": 1, "interval": "1h"}
+    with serving(world) as service:
+        service.first("refreshed", "sales")
+        due_in(world, 0, "sales", "ads")
+        world.server.api("POST", path, body, token=world.server.root_token)
+    try:
+        before = Kept.of(world)
+        with Wire(world.server.address) as wire:
+            at_address(world, wire.address)
+            done = once(world)
+        failed = done.of("failed")
+        assert failed.keys() == {"sales", "ads"}
+        told(detail(failed["sales"]))
+        assert 3 < failed["sales"]["next_try"] <= 5
+        # Nexla's limits are asked for at the start, which needs the service key: three tries; then each target has its own.
+        assert len(wire.calls) <= 3 + 2 * 3
+        assert Kept.of(world) == before
+    finally:
+        at_address(world, world.server.address)
+        world.server.api("DELETE", path, token=world.server.root_token)
+    assert world.run("push", "sales", "ads").returncode == 0
+
+
+def test_f06_a_server_error_that_does_not_pass(world: World, told: Told) -> None:
+    world.must("key", "import", str(world.new_key("OTHERKEY01")), "other", "--issuer-id", ISSUER_ID)
+    world.config_file.write_text(
+        world.config_file.read_text().replace('name = "ads"\nkey = "prod"', 'name = "ads"\nkey = "other"')
+    )
+    due_in(world, 0, *world.targets)
+    broken = "secret/data/asc/private/other"
+    body = b'{"errors": ["could not find version data"]}'
+    try:
+        with Wire(world.server.address) as wire:
+            wire.fate = lambda _method, path: Answer(500, body) if path == broken else None
+            at_address(world, wire.address)
+            done = once(world)
+        assert done.code == 10
+        assert done.of("refreshed").keys() == {"sales", "news"}
+        told(detail(done.of("failed")["ads"]))
+        assert 1 <= wire.calls.count(("GET", broken)) <= 3
+    finally:
+        at_address(world, world.server.address)
+        world.must("key", "disable", "other")
+        world.must("key", "destroy", "other", "--yes")
+
+
+def test_f07_the_audit_device_is_full(tmp_path: Path, told: Told) -> None:
+    """The log's name leads to a file, then to /dev/full, which takes not a byte; the mode keeps the server from chmod."""
+    log, device = tmp_path / "audit.log", tmp_path / "device"
+    log.touch(mode=0o600)
+    device.symlink_to(log)
+    options = {"file_path": str(device), "mode": "0000"}
+    settings = {"audit": [{"type": "file", "path": "small", "options": options}]}
+    with ready(World(server=BaoServer(settings=settings))) as world:
+        due_in(world, 0, "sales")
+        before = Kept.of(world)
+        point(device, Path("/dev/full"), world.server)
+        until(lambda: world.run("key", "list").returncode, "an error for a full audit device")
+        with serving(world) as service:
+            failed = service.first("failed", "sales")
+            told(detail(failed))
+            assert world.server.api("GET", "sys/health")["sealed"] is False
+            assert Kept.of(world) == before
+            assert before.nexla not in service.text
+            point(device, log, world.server)
+            service.first("refreshed", "sales")
+            assert service.stop() == 0
+        assert Kept.of(world) != before
+
+
+def point(name: Path, target: Path, server: BaoServer) -> None:
+    """Let the audit log be something else, and the server open it anew."""
+    new = name.with_suffix(".new")
+    new.symlink_to(target)
+    new.rename(name)
+    os.kill(server.pid, 1)
+
+
+# -- the token -------------------------------------------------------------------------------------------------------
+
+
+def agents_token(world: World) -> Secret:
+    """A token as the Agent's, and as that of an AppRole: the shipped policy and no other."""
+    body = {"policies": ["asc-agent"], "no_default_policy": True, "ttl": "1h", "no_parent": True}
+    auth = world.server.api("POST", "auth/token/create", body, token=world.server.root_token)["auth"]
+    return Secret(auth["client_token"])
+
+
+def revoke(world: World, token: Secret) -> None:
+    world.server.api("POST", "auth/token/revoke", {"token": token.reveal()}, token=world.server.root_token)
+
+
+def told_once_in_a_minute(service: Watched, target: str) -> str:
+    """What the event says of an attempt that is not to be repeated soon."""
+    failed = service.first("failed", target)
+    assert failed["next_try"] >= MINUTE
+    return detail(failed)
+
+
+def test_f09_the_token_in_the_file_is_revoked(world: World, told: Told) -> None:
+    """A new one is taken by SIGHUP; what failed by then has its minute to wait."""
+    due_in(world, 2, "sales")
+    due_in(world, 6, "ads")
+    old = agents_token(world)
+    before = Kept.of(world)
+    with serving(world, token=old) as service:
+        revoke(world, old)
+        told(told_once_in_a_minute(service, "sales"))
+        assert Kept.of(world) == before
+        (world.dir / "token").write_text(agents_token(world).reveal())
+        service.process.send_signal(1)
+        service.first("reloaded")
+        service.first("refreshed", "ads")
+        assert len(service.of("failed")) == 1
+        assert service.stop() == 0
+
+
+def test_f09_the_token_of_the_agent_is_revoked(told: Told) -> None:
+    """Its listener gives a new one as soon as it has logged in again."""
+    with ready(World(targets=TARGETS, token_period=4, tick=60)) as world, world.agent() as agent:
+        at_address(world, f"unix://{agent.socket}")
+        first = until(lambda: created(agent), "a token of the Agent")
+        time.sleep(1.1)  # Vault tells the time of a token's creation in whole seconds
+        revoke_logins(world)
+        done = world.run("push", "sales")
+        assert done.returncode == 8
+        told(done.stderr)
+        until(lambda: created(agent) > first, "a new token of the Agent")
+        due_in(world, 0, "ads")
+        with serving(world) as service:
+            service.first("refreshed", "ads")
+            assert service.stop() == 0
+
+
+def created(agent: BaoAgent) -> int:
+    """When the Agent's token was made; 0 when it has none that is good."""
+    try:
+        return int(token_of(agent)["creation_time"])
+    except KeyError:
+        return 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vault_asc.auth") is None, reason="`run` has no login of its own yet")
+def test_f09_the_token_of_the_own_login_is_revoked(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One login, within the same attempt: nothing is to be seen of it. A token without a login is told as ever."""
+    told(world.run("push", "news", token=Secret("s.aaaaaaaaaaaaaaaaaaaaaaaa")).stderr)
+    files = "".join(f'{name}_file = "{world.dir / name}"\n' for name in ("role_id", "secret_id"))
+    login = f'[vault.auth]\nmethod = "approle"\n{files}[agent]'
+    world.config_file.write_text(world.config_file.read_text().replace("[agent]", login, 1))
+    due_in(world, 3, "sales")
+    due_in(world, 6, "ads")
+    monkeypatch.setattr(lab_world, "_takes_token", lambda _words: False)
+    with serving(world) as service:
+        revoke_logins(world)
+        service.first("refreshed", "sales")
+        service.first("refreshed", "ads")
+        assert not service.of("failed")
+        assert service.stop() == 0
+
+
+def revoke_logins(world: World) -> None:
+    world.server.api("POST", "sys/leases/revoke-prefix/auth/approle/login", {}, token=world.server.root_token)
+
+
+def test_f10_the_policy_loses_its_rights(world: World, told: Told) -> None:
+    due_in(world, 2, "sales")
+    before = Kept.of(world)
+    policy = "sys/policies/acl/asc-agent"
+    whole = world.server.api("GET", policy, token=world.server.root_token)["data"]["policy"]
+    try:
+        with serving(world, token=agents_token(world)) as service:
+            world.server.api("PUT", policy, {"policy": "# no paths"}, token=world.server.root_token)
+            told(told_once_in_a_minute(service, "sales"))
+            assert Kept.of(world) == before
+            assert service.stop() == 0
+        told(world.must("status"))
+    finally:
+        world.server.api("PUT", policy, {"policy": whole}, token=world.server.root_token)
+    assert world.run("push", "sales", token=agents_token(world)).returncode == 0
+
+
+# -- the key ---------------------------------------------------------------------------------------------------------
+
+
+def kv(world: World, verb: str, body: object = None, method: str = "POST") -> None:
+    world.server.api(method, f"secret/{verb}/asc/private/prod", body, token=world.server.root_token)
+
+
+def deleted(world: World) -> None:
+    kv(world, "delete", {"versions": [1]})
+
+
+def destroyed(world: World) -> None:
+    kv(world, "destroy", {"versions": [1]})
+
+
+def pruned(world: World) -> None:
+    """Newer versions that are nobody's push the one of the record out."""
+    kv(world, "metadata", {"max_versions": 1})
+    kv(world, "data", {"data": {"private_key": "x", "key_id": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("number", "lose"), [(0, deleted), (1, destroyed), (2, pruned)], ids=["deleted", "destroyed", "pruned"]
+)
+def test_f11_the_version_is_gone(told: Told, number: int, lose: Callable[[World], None]) -> None:
+    with ready(World()) as world:
+        due_in(world, 2, "sales")
+        before = Kept.of(world)
+        with serving(world) as service:
+            lose(world)
+            told(told_once_in_a_minute(service, "sales"), number)
+            assert Kept.of(world) == before
+            assert service.stop() == 0
+        told(world.must("status"), number)
+
+
+def test_f12_the_key_is_rotated(told: Told) -> None:
+    """All the time, while tokens are minted; each is verified by the public key that its kid names."""
+    seen: set[str] = set()
+    with ready(World(targets={f"t{n}": 6000 + n for n in range(8)}, usable_life=12)) as world:
+        with serving(world) as service:
+            service.first("refreshed", more_than=3)
+            moment = rotate(world, SECOND_KEY)
+            end = time.monotonic() + 30
+            while time.monotonic() < end and {state(world, name).key_id for name in world.targets} != {SECOND_KEY}:
+                for target in world.targets:
+                    token = token_at_nexla(world, target)
+                    if token not in seen:
+                        verify(world, token)
+                        seen.add(token)
+            assert not service.of("failed")
+            assert not service.of("mandatory")
+            refreshed = [event for event in service.events("refreshed") if event["key_id"] == SECOND_KEY]
+            told(f"refreshed {refreshed[-1]['key_id']}")
+            assert service.stop() == 0
+        for target in world.targets:
+            after = state(world, target)
+            assert after.key_id == SECOND_KEY or after.started_at < moment + 1
+        assert world.apple_read(Secret(token_at_nexla(world, "t0"))) == 200
+
+
+def verify(world: World, token: str) -> None:
+    """It verifies with the public half that Apple has of the key that it names, and with no other."""
+    from joserfc import jws, jwt
+
+    kid = jws.extract_compact(token.encode()).headers()["kid"]
+    assert kid in {FIRST_KEY, SECOND_KEY}
+    assert (
+        jwt.decode(token, public_key_at(world.apple, kid), algorithms=["ES256"]).claims["aud"] == "appstoreconnect-v1"
+    )
+
+
+def test_f13_two_rotate_at_once(told: Told) -> None:
+    """The second one begins and ends between the reading and the writing of the first."""
+    with ready(World()) as world, Wire(world.server.address) as wire:
+        mine, other = world.new_key(SECOND_KEY), world.new_key("TESTKEY003")
+        direct = world.dir / "direct.toml"
+        direct.write_text(world.config_file.read_text())
+        at_address(world, wire.address)
+        left = [("POST", "secret/data/asc/keys/prod")]
+
+        def meanwhile(method: str, path: str) -> None:
+            if left and (method, path) == left[0]:
+                left.pop()
+                world.must("key", "rotate", "prod", str(other), "--config", str(direct))
+
+        wire.fate = meanwhile
+        done = world.run("key", "rotate", "prod", str(mine))
+        assert done.returncode == 9, done.stderr
+        told(done.stderr)
+        at_address(world, world.server.address)
+        assert world.must("push", "sales").count("TESTKEY003") == 1
