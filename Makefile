@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # T=tests/key or T="-k rotate" runs a part of the tests. The fault suite mostly waits, for minutes, so it has a target of its
 # own; a plain `pytest` collects everything.
-T      ?= -n 2 --dist worksteal --ignore=tests/faults
+T      ?= -n 3 --dist worksteal --ignore=tests/faults
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test faults soak lint format docs proto bench lock build clean
@@ -35,7 +35,7 @@ test: install ## all tests, against a real OpenBao server on 127.0.0.1
 	$(BIN)/pytest $(T)
 
 faults: install ## every row of the fault matrix, and seeded bugs that it has to catch (docs/faults.md)
-	$(BIN)/pytest tests/faults -n 2 --dist worksteal
+	$(BIN)/pytest tests/faults -n 3 --dist worksteal
 
 # SOAK=60 and KILLS=20 make it shorter.
 SOAK   ?= 600
