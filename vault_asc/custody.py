@@ -57,11 +57,11 @@ class KeyTokenSource:
         except MissingVersionError as gone:
             again = _enabled(self.store.read(self.name))
             if again.version == stored.version:
-                raise _lost_version(stored, gone) from gone
+                raise _lost_version(self.store, stored, gone) from gone
         try:
             return self._minted(again, request)
         except MissingVersionError as gone:
-            raise _lost_version(again, gone) from gone
+            raise _lost_version(self.store, again, gone) from gone
 
     def _minted(self, stored: StoredRecord, request: TokenRequest) -> Minted:
         if stored.record.custody is Custody.ENGINE:
@@ -203,9 +203,9 @@ _SIGNERS: dict[Custody, Callable[[Store, StoredRecord], Signer]] = {
 }
 
 
-def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
+def _lost_version(store: Store, stored: StoredRecord, gone: MissingVersionError) -> VaultError:
     if stored.record.custody is Custody.ENGINE and f'key "{stored.name}"' not in gone.message:
-        return _lost_role(stored, gone)
+        return _lost_role(store, stored, gone)
     how = {
         "deleted": f"was deleted at {gone.deleted_at}",
         "destroyed": "was destroyed",
@@ -227,12 +227,12 @@ def _lost_version(stored: StoredRecord, gone: MissingVersionError) -> VaultError
     )
 
 
-def _lost_role(stored: StoredRecord, gone: MissingVersionError) -> VaultError:
+def _lost_role(store: Store, stored: StoredRecord, gone: MissingVersionError) -> VaultError:
     """For a role that is gone, or gives tokens of another key."""
     role = stored.record.role
     return MissingVersionError(
         f'key "{stored.name}" gives no token by its role "{role}": {gone.message}',
-        hint=f"point the role to it: vault write MOUNT/roles/{role} key={stored.name} (MOUNT is store.engine_mount);"
+        hint=f"point the role to it: vault write {store.layout.engine_mount}/roles/{role} key={stored.name};"
         f" if the key is gone too, {_forward(stored)}",
         state=gone.state,
     )

@@ -12,6 +12,7 @@ from tests import keys
 from tests.conftest import Root
 from tests.support import NAME, PREFIX, TEAM, key_id, lifecycle_on, mint, new_key, team, verified
 from tests.vaults import VaultUnderTest
+from vault_asc.clock import system_clock
 from vault_asc.custody import KeyTokenSource, TokenSource
 from vault_asc.errors import TokenRequestError, VaultAscError, VaultError
 from vault_asc.key.identity import ENTERPRISE, Identity, identity
@@ -24,8 +25,6 @@ from vault_asc.record import State, StoredRecord
 from vault_asc.store import Store
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault import MissingVersionError
-
-NOW: Final = int(time.time()) + 0.9  # that of now, as the engine has a clock of its own
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,9 @@ class RacedStore(Store):
         return stored
 
 
-def source(store: Store) -> TokenSource:
-    return KeyTokenSource(store, NAME, lambda: NOW)
+def source(store: Store, now: float | None = None) -> TokenSource:
+    """At that moment, which is one of today, because the engine has a clock of its own."""
+    return KeyTokenSource(store, NAME, system_clock if now is None else lambda: now)
 
 
 INDIVIDUAL = identity(key_id=keys.KEY_ID, issuer_id=None, individual=True)
@@ -111,7 +111,8 @@ def test_token_has_exactly_the_claims_and_the_keys_signature(
     key = new_key()
     kept.place(keeper, key, who)
 
-    minted = source(keeper.store).token(TokenRequest(600, scope=("GET /v1/apps",)))
+    now = int(time.time()) + 0.9
+    minted = source(keeper.store, now).token(TokenRequest(600, scope=("GET /v1/apps",)))
 
     header, claims = verified(minted.token, key)
     assert header == {"alg": "ES256", "kid": who.key_id, "typ": "JWT"}
@@ -119,7 +120,7 @@ def test_token_has_exactly_the_claims_and_the_keys_signature(
         assert abs(claims["iat"] + 60 - time.time()) < 30  # its own clock, not ours
         issued = claims["iat"]
     else:
-        issued = int(NOW) - 60
+        issued = int(now) - 60
     assert claims == whose | {"iat": issued, "exp": issued + 600, "scope": ["GET /v1/apps"]}
     assert minted.stored.record.identity == who
     assert minted.stored.record.custody is kept.custody

@@ -146,7 +146,7 @@ def test_a_role_that_was_removed_comes_back_by_the_hint_and_by_the_repeated_impo
         root("DELETE", f"{layout.engine_mount}/roles/{NAME}")
         with pytest.raises(MissingVersionError, match=f'key "{NAME}" gives no token by its role "{NAME}"') as caught:
             mint(keeper.store)
-        assert f"vault write MOUNT/roles/{NAME} key={NAME}" in str(caught.value.hint)
+        assert f"vault write {layout.engine_mount}/roles/{NAME} key={NAME};" in str(caught.value.hint)
         if mend == "hint":
             root("POST", f"{layout.engine_mount}/roles/{NAME}", {"key": NAME})
         else:

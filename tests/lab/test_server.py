@@ -216,7 +216,7 @@ def agent_config(server: BaoServer, tmp_path: Path) -> Path:
         template {{
           contents    = "{{{{ with secret \\"auth/token/lookup-self\\" }}}}ok{{{{ end }}}}"
           destination = "{tmp_path}/out"
-          exec {{ command = ["/bin/sh", "-c", "echo hook-ran; sleep 60 & echo $! > {tmp_path}/orphan"] }}
+          exec {{ command = ["/bin/sh", "-c", "sleep 60 & echo $! > {tmp_path}/orphan; echo hook-ran"] }}
         }}
         """,
         encoding="utf-8",
