@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from vault_asc.errors import ConflictError, PermissionDeniedError, PrivateKeyError, VaultAscError
+from vault_asc.errors import ConflictError, PrivateKeyError, VaultAscError
 from vault_asc.key.fields import Found, find_key
 from vault_asc.names import Custody
 from vault_asc.placement import Placement
@@ -27,7 +27,7 @@ from vault_asc.vault import (
     Wrapping,
     WrappingTokenError,
 )
-from vault_asc.vault.capabilities import capabilities_self
+from vault_asc.vault.capabilities import require_capabilities
 
 _AGAIN: Final = "ask the sender to wrap the key again"
 
@@ -152,7 +152,7 @@ def ready(
     writes = [*_versions(store, name, custody, escrow=escrow), *_facts(store, name, task)]
     if custody is Custody.ENGINE:
         writes += _in_engine(store, name, task, role or name)
-    _may_write(store, writes, advice, untouched)
+    require_capabilities(store.vault, writes, untouched, advice)
 
 
 def _taken(stored: StoredRecord) -> ConflictError:
@@ -202,13 +202,3 @@ def _facts(store: Store, name: str, task: Task) -> Iterator[tuple[str, str]]:
 def _write(mount: str, path: str, metadata: KvMetadata) -> tuple[str, str]:
     """KV asks for `create` where nothing was ever written, not even metadata."""
     return f"{mount}/data/{path}", "create" if metadata is NO_METADATA else "update"
-
-
-def _may_write(store: Store, writes: list[tuple[str, str]], advice: Advice, untouched: str) -> None:
-    allowed = capabilities_self(store.vault, [path for path, _ in writes])
-    for path, capability in writes:
-        if not allowed[path] & {capability, "root"}:
-            raise PermissionDeniedError(
-                f'permission denied: the token lacks "{capability}" on "{path}"; {untouched}',
-                hint=advice(path, capability),
-            )

@@ -1,7 +1,7 @@
 """`key move`: from one custody to another, without a consumer noticing, and what has to be done before it is finished.
 
-The record is written last, as everywhere. A move to a stricter custody is not claimed before it is finished: until
-then the record says where a copy may still lie, and that minters of the old custody can still take.
+What counts changes with the last write of the record. A move to a stricter custody is not claimed before it is finished:
+until then the record says where a copy may still lie, and that minters of the old custody can still take.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vault_asc.custody import private_key_of
-from vault_asc.errors import ConflictError, NotFoundError, PermissionDeniedError, PrivateKeyError, TokenRequestError
+from vault_asc.errors import ConflictError, NotFoundError, PrivateKeyError, TokenRequestError
 from vault_asc.key.private_key import PrivateKey
 from vault_asc.lifecycle import Lifecycle
 from vault_asc.minters import Minters
@@ -20,7 +20,7 @@ from vault_asc.record import Note, Record, State, StoredRecord
 from vault_asc.refusals import refuse_other_role
 from vault_asc.store import Store
 from vault_asc.vault import NO_METADATA, MissingVersionError
-from vault_asc.vault.capabilities import capabilities_self
+from vault_asc.vault.capabilities import require_capabilities
 
 
 @dataclass(frozen=True)
@@ -237,13 +237,7 @@ class Moving:
             paths = [f"{layout.engine_mount}/roles/{role}", f"{layout.engine_mount}/keys/{name}"]
         else:
             paths = [f"{layout.transit_mount}/keys/{layout.transit(name)}"]
-        allowed = capabilities_self(self.store.vault, paths)
-        for path in paths:
-            if not allowed[path] & {"delete", "root"}:
-                raise PermissionDeniedError(
-                    f'permission denied: the token lacks "delete" on "{path}"; nothing was changed',
-                    hint=self.store.vault.advice(path, "delete"),
-                )
+        require_capabilities(self.store.vault, [(path, "delete") for path in paths], "nothing was changed")
 
     def staged(self, name: str) -> Note | None:
         """The note on what is staged; a move leaves that version in its custody."""

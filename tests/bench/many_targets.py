@@ -45,7 +45,7 @@ def measure(targets: int) -> int:
     """All that a service keeps: configuration, states as read from their files, queue, connections' modules, threads."""
     import vault_asc.cli.wiring
     import vault_asc.custody
-    import vault_asc.nexla.publisher  # noqa: F401
+    import vault_asc.nexla.publisher  # noqa: F401  # loaded for the memory that it takes
 
     directory = Path(tempfile.mkdtemp(prefix="vault-asc-bench-"))
     try:

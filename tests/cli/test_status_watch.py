@@ -45,7 +45,7 @@ def save(config: Config, name: str, left: float, **more: object) -> None:
         expires_at=int(now + left),
         usable_life=1080,
         outcome=Outcome.LIVE,
-        **more,  # type: ignore[arg-type]
+        **more,  # type: ignore[arg-type]  # fields of any type, by name
     )
     assert config.path is not None
     StateDir(config.path.parent / "state").save(name, state, now)

@@ -119,15 +119,6 @@ class SystemViewService(SystemViewBase):
         self.asked += 1
         await stream.send_message(pb.ReplicationStateReply(state=PERFORMANCE_STANDBY if self.standby else 0))
 
-    async def DefaultLeaseTTL(self, stream: Stream[pb.Empty, pb.TTLReply]) -> None:  # noqa: N802 - the protocol's name
-        raise NotImplementedError
-
-    async def MaxLeaseTTL(self, stream: Stream[pb.Empty, pb.TTLReply]) -> None:  # noqa: N802 - the protocol's name
-        raise NotImplementedError
-
-    async def CachingDisabled(self, stream: Stream[pb.Empty, pb.CachingDisabledReply]) -> None:  # noqa: N802 - the protocol's name
-        raise NotImplementedError
-
 
 class Plugin:
     """A plugin process, from its start to its end.

@@ -14,7 +14,6 @@ from tests.support import (
     Wire,
     in_step,
     key_id,
-    layout_of,
     lifecycle_at,
     mint,
     minted_with,
@@ -33,29 +32,6 @@ from vault_asc.record import State
 from vault_asc.store import Layout, Store
 from vault_asc.tokens import TokenRequest
 from vault_asc.vault import LostAnswerError, MissingVersionError
-
-
-@pytest.fixture
-def layout(request: pytest.FixtureRequest, engine_mount: str) -> Layout:
-    return layout_of(request)._replace(engine_mount=engine_mount)
-
-
-@pytest.fixture
-def keeper(vault: VaultUnderTest, layout: Layout) -> Iterator[Lifecycle]:
-    with lifecycle_at(vault, layout) as made:
-        yield made
-
-
-@pytest.fixture
-def wire(vault: VaultUnderTest) -> Iterator[Wire]:
-    with Wire(vault.address) as made:
-        yield made
-
-
-@pytest.fixture
-def wired(vault: VaultUnderTest, layout: Layout, wire: Wire) -> Iterator[Lifecycle]:
-    with lifecycle_at(vault, layout, address=wire.address) as made:
-        yield made
 
 
 def rotated(keeper: Lifecycle, times: int) -> list[PrivateKey]:

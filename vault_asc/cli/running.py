@@ -65,9 +65,8 @@ def run(*, once: bool, shard: str, log_format: str, listen: str | None, connecti
     states = StateDir(state_dir(connection.config(), os.environ))
     tell = _telling(log_format)
     clock = SteadyClock()
-    traffic = Traffic(
-        system_clock, clock.elapsed
-    )  # what mints goes by the wall clock, whatever was done to it just now
+    # What mints goes by the wall clock, whatever was done to it just now.
+    traffic = Traffic(system_clock, clock.elapsed)
     with (
         states.served(),
         connection.logging_in() as connected,

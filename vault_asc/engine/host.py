@@ -11,7 +11,6 @@ from vault_asc.engine._pb.backend_grpc import StorageStub, SystemViewStub
 from vault_asc.engine.storage import StorageError
 
 _PATIENCE: Final = 30.0  # seconds for one storage call; the host gives a whole request 90
-_NANO: Final = 1_000_000_000
 _STANDBY: Final = 1 << 14  # the bit of a replication state: this node answers reads, another one writes
 _READ_ONLY: Final = "cannot write to readonly storage"  # the text by which the server knows what to send on
 
@@ -67,18 +66,6 @@ class SystemView:
             self._active = not reply.state & _STANDBY
         if not self._active:
             raise StorageError(_READ_ONLY)
-
-    async def default_lease_ttl(self) -> float:
-        """Seconds that a lease of this mount lasts when nothing is said."""
-        return (await _reached(self._host.DefaultLeaseTTL(pb.Empty(), timeout=_PATIENCE))).TTL / _NANO
-
-    async def max_lease_ttl(self) -> float:
-        """Seconds that a lease of this mount lasts at most."""
-        return (await _reached(self._host.MaxLeaseTTL(pb.Empty(), timeout=_PATIENCE))).TTL / _NANO
-
-    async def caching_disabled(self) -> bool:
-        """Whether the operator forbids caches."""
-        return (await _reached(self._host.CachingDisabled(pb.Empty(), timeout=_PATIENCE))).disabled
 
 
 _Any = TypeVar("_Any")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from vault_asc.errors import (
     ConflictError,
-    PermissionDeniedError,
     TokenRequestError,
     VaultError,
     VaultUnavailableError,
@@ -18,7 +17,7 @@ from vault_asc.record import Record, State, StoredRecord
 from vault_asc.secret import safe_text
 from vault_asc.store import Store
 from vault_asc.vault import Engine, EngineKey, LostAnswerError
-from vault_asc.vault.capabilities import capabilities_self
+from vault_asc.vault.capabilities import require_capabilities
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class InEngine:
         if key is not None:
             self._refuse_others(name, there, key, stored)
         if self._free_or_own(role or name, name) is None and key is not None:
-            self._require_right_to_make(role or name)
+            wanted = f"{self.engine.mount}/roles/{role or name}"
+            require_capabilities(self.store.vault, [(wanted, "create")], "nothing was written")
 
     def put(self, name: str, key: PrivateKey, identity: Identity, stored: StoredRecord | None) -> Place:
         """Write a version that no record points to yet, unless it is there, and compare what the engine then says.
@@ -212,15 +212,6 @@ class InEngine:
                 hint="name another role with --role",
             )
         return user
-
-    def _require_right_to_make(self, role: str) -> None:
-        """Refuse before the key is written what Vault would refuse after it."""
-        path = f"{self.engine.mount}/roles/{role}"
-        if not capabilities_self(self.store.vault, [path])[path] & {"create", "root"}:
-            raise PermissionDeniedError(
-                f'permission denied: the token lacks "create" on "{path}"; nothing was written',
-                hint=self.store.vault.advice(path, "create"),
-            )
 
     def _refuse_others(self, name: str, there: EngineKey | None, key: PrivateKey, stored: StoredRecord | None) -> None:
         """Refuse to take a key over that is another one: whoever reads its tokens would get ours.

@@ -232,41 +232,11 @@ class StorageStub:
 class SystemViewBase(abc.ABC):
 
     @abc.abstractmethod
-    async def DefaultLeaseTTL(self, stream: 'grpclib.server.Stream[vault_asc.engine._pb.backend_pb2.Empty, vault_asc.engine._pb.backend_pb2.TTLReply]') -> None:
-        pass
-
-    @abc.abstractmethod
-    async def MaxLeaseTTL(self, stream: 'grpclib.server.Stream[vault_asc.engine._pb.backend_pb2.Empty, vault_asc.engine._pb.backend_pb2.TTLReply]') -> None:
-        pass
-
-    @abc.abstractmethod
-    async def CachingDisabled(self, stream: 'grpclib.server.Stream[vault_asc.engine._pb.backend_pb2.Empty, vault_asc.engine._pb.backend_pb2.CachingDisabledReply]') -> None:
-        pass
-
-    @abc.abstractmethod
     async def ReplicationState(self, stream: 'grpclib.server.Stream[vault_asc.engine._pb.backend_pb2.Empty, vault_asc.engine._pb.backend_pb2.ReplicationStateReply]') -> None:
         pass
 
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
-            '/pb.SystemView/DefaultLeaseTTL': grpclib.const.Handler(
-                self.DefaultLeaseTTL,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                vault_asc.engine._pb.backend_pb2.Empty,
-                vault_asc.engine._pb.backend_pb2.TTLReply,
-            ),
-            '/pb.SystemView/MaxLeaseTTL': grpclib.const.Handler(
-                self.MaxLeaseTTL,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                vault_asc.engine._pb.backend_pb2.Empty,
-                vault_asc.engine._pb.backend_pb2.TTLReply,
-            ),
-            '/pb.SystemView/CachingDisabled': grpclib.const.Handler(
-                self.CachingDisabled,
-                grpclib.const.Cardinality.UNARY_UNARY,
-                vault_asc.engine._pb.backend_pb2.Empty,
-                vault_asc.engine._pb.backend_pb2.CachingDisabledReply,
-            ),
             '/pb.SystemView/ReplicationState': grpclib.const.Handler(
                 self.ReplicationState,
                 grpclib.const.Cardinality.UNARY_UNARY,
@@ -279,24 +249,6 @@ class SystemViewBase(abc.ABC):
 class SystemViewStub:
 
     def __init__(self, channel: grpclib.client.Channel) -> None:
-        self.DefaultLeaseTTL = grpclib.client.UnaryUnaryMethod(
-            channel,
-            '/pb.SystemView/DefaultLeaseTTL',
-            vault_asc.engine._pb.backend_pb2.Empty,
-            vault_asc.engine._pb.backend_pb2.TTLReply,
-        )
-        self.MaxLeaseTTL = grpclib.client.UnaryUnaryMethod(
-            channel,
-            '/pb.SystemView/MaxLeaseTTL',
-            vault_asc.engine._pb.backend_pb2.Empty,
-            vault_asc.engine._pb.backend_pb2.TTLReply,
-        )
-        self.CachingDisabled = grpclib.client.UnaryUnaryMethod(
-            channel,
-            '/pb.SystemView/CachingDisabled',
-            vault_asc.engine._pb.backend_pb2.Empty,
-            vault_asc.engine._pb.backend_pb2.CachingDisabledReply,
-        )
         self.ReplicationState = grpclib.client.UnaryUnaryMethod(
             channel,
             '/pb.SystemView/ReplicationState',

@@ -646,44 +646,6 @@ class StorageDeleteReply(_message.Message):
 Global___StorageDeleteReply: _TypeAlias = StorageDeleteReply  # noqa: Y015
 
 @_typing.final
-class TTLReply(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TTL_FIELD_NUMBER: _builtins.int
-    TTL: _builtins.int
-    def __init__(
-        self,
-        *,
-        TTL: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["TTL", b"TTL"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TTLReply: _TypeAlias = TTLReply  # noqa: Y015
-
-@_typing.final
-class CachingDisabledReply(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DISABLED_FIELD_NUMBER: _builtins.int
-    disabled: _builtins.bool
-    def __init__(
-        self,
-        *,
-        disabled: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CachingDisabledReply: _TypeAlias = CachingDisabledReply  # noqa: Y015
-
-@_typing.final
 class ReplicationStateReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
