@@ -153,7 +153,9 @@ class FaultServer:
         method, path, _ = first.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         while len(body) < int(headers.get("content-length", "0")):
-            body += conn.recv(1 << 16)
+            if not (data := conn.recv(1 << 16)):
+                return None
+            body += data
         return Seen(method, path, headers, body)
 
     def _answer(self, conn: socket.socket, request: Seen) -> bool:

@@ -5,7 +5,7 @@
 
 from tests import keys
 from tests.cli import custody_scenes, engine_scenes
-from tests.cli.conftest import OLD_ID
+from tests.cli.conftest import OLD_ID, Done, check_failure
 from tests.cli.stage import (
     ISSUER,
     Scene,
@@ -376,3 +376,25 @@ PASSES: dict[str, Scene] = {
     "status of what failed": Scene(10, ("status", "--check"), push_failed, "not written", shows=True),
 }
 """Commands about many targets tell one line for each, and `error:` only when there was no attempt."""
+
+SCENES: dict[str, Scene] = GOOD | BAD | PASSES
+
+
+def check(name: str, stage: Stage, done: Done) -> None:
+    """That a scene ended as it says: what was done, one error with the way out, or a line for every target."""
+    scene = SCENES[name]
+    assert done.code == scene.code, done.err
+    if name in GOOD:
+        assert stage.filled(scene.says) in done.out
+        warnings = done.said("warning")
+        assert len(done.err.splitlines()) == len(warnings)
+        assert [stage.filled(scene.warns) in text for text in warnings] == ([True] if scene.warns else [])
+    elif name in BAD:
+        check_failure(done, out=scene.shows)
+        assert stage.filled(scene.says) in done.error
+        assert stage.filled(scene.hints) in done.hint
+        assert done.hint
+    else:
+        assert scene.says in done.out + done.err
+        assert "Traceback" not in done.err
+        assert not done.said("error")

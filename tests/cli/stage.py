@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from tests import keys
 from tests.cli.conftest import NEW_ID, OLD_ID, Done, User
 from tests.conftest import NO_RIGHTS, Root, TokenWith
 from tests.fault_server import FaultServer
 from tests.support import LOSE_ANSWER, Answer, Wire
 from tests.wrapping import unwrap, wrap
-from vault_asc import policy
+from vault_asc import policy, push
 from vault_asc.files import locked
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.nexla import NexlaSimulator
@@ -307,6 +309,8 @@ def busy(stage: Stage) -> None:
     lock = stage.user.home / "state" / "targets" / "sales.lock"
     lock.parent.mkdir(parents=True)
     stage.stack.enter_context(locked(lock))
+    # A pass that is about to be over waits for a second, not for most of a minute.
+    stage.stack.enter_context(pytest.MonkeyPatch.context()).setattr(push, "DEADLINE", 6.0)
 
 
 def unknown_to_apple(stage: Stage) -> None:

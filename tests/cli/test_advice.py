@@ -1,5 +1,6 @@
 """The hint of a denied call never stands in the way of what was denied."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
@@ -56,9 +57,9 @@ def configured(prefix: str, custodies: tuple[Custody, ...]) -> Config:
 
 
 @pytest.mark.parametrize("need", NEEDS)
-@pytest.mark.parametrize("prefix", ["asc", "a.b/c"])
-def test_it_never_fails(need: Need, prefix: str) -> None:
-    for custodies in DEPLOYMENTS:
+@pytest.mark.parametrize(("prefix", "deployments"), [("asc", DEPLOYMENTS), ("a.b/c", DEPLOYMENTS[-1:])])
+def test_it_never_fails(need: Need, prefix: str, deployments: Sequence[tuple[Custody, ...]]) -> None:
+    for custodies in deployments:
         for path, capability in product(PATHS, ("read", "update")):
             hint = advise(configured(prefix, custodies), need, path, capability)
             assert hint is None or "\n" not in hint

@@ -12,51 +12,14 @@ import pytest
 
 from tests.cli.conftest import NEW_ID, Done, User, check_failure
 from tests.cli.scenes import BAD, GOOD, PASSES
-from tests.cli.stage import ISSUER, Stage
-from tests.conftest import NO_RIGHTS, Root, TokenWith
+from tests.cli.stage import ISSUER
+from tests.conftest import NO_RIGHTS, TokenWith
 from tests.fault_server import FaultServer
 from tests.support import LOSE_ANSWER, Wire
 from vault_asc import errors
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.server import BaoServer
 from vault_asc.store import Store
-
-
-@pytest.fixture
-def stage(user: User, root: Root, token_with: TokenWith, transit_mount: str, request: pytest.FixtureRequest) -> Stage:
-    return Stage(user, root, token_with, transit_mount, request.getfixturevalue)
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_every_command_on_success(stage: Stage, name: str) -> None:
-    scene = GOOD[name]
-    done = scene.play(stage)
-    assert done.code == 0, done.err
-    assert stage.filled(scene.says) in done.out
-    warnings = done.said("warning")
-    assert len(done.err.splitlines()) == len(warnings)
-    assert [stage.filled(scene.warns) in text for text in warnings] == ([True] if scene.warns else [])
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_every_failure_is_one_error_with_the_way_out(stage: Stage, name: str) -> None:
-    scene = BAD[name]
-    done = scene.play(stage)
-    assert done.code == scene.code, done.err
-    check_failure(done, out=scene.shows)
-    assert stage.filled(scene.says) in done.error
-    assert stage.filled(scene.hints) in done.hint
-    assert done.hint
-
-
-@pytest.mark.parametrize("name", PASSES)
-def test_every_target_that_fails_has_its_line(stage: Stage, name: str) -> None:
-    scene = PASSES[name]
-    done = scene.play(stage)
-    assert done.code == scene.code, done.err
-    assert scene.says in done.out + done.err
-    assert "Traceback" not in done.err
-    assert not done.said("error")
 
 
 def test_every_exit_code_is_reached() -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests import keys
 from tests.cli.conftest import Done, User
 from tests.cli.leaks import Leak, Scanner, of_private_key, of_token
-from tests.cli.scenes import BAD, GOOD, PASSES
+from tests.cli.scenes import BAD, PASSES, SCENES, check
 from tests.cli.stage import ISSUER, SERVICE_KEY, Scene, Stage
 from tests.conftest import Root, TokenWith
 from tests.fault_server import FaultServer
@@ -30,7 +30,6 @@ from vault_asc.store import Store
 from vault_asc.vault import Engine
 
 PACKAGE = Path(secret.__file__).parent
-SCENES = GOOD | BAD | PASSES
 # `reveal()` is the only way out of a Secret: whoever adds a module here has thought about where it goes.
 REVEALING = {
     "audit/marks.py",
@@ -183,12 +182,12 @@ def leaks_of(scene: Scene, stage: Stage, planted: Planted, logged: Logged, *opti
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_no_command_shows_a_secret(
+def test_every_command_says_what_it_should_and_no_secret(
     stage: Stage, planted: Planted, logged: Logged, written: list[str], name: str
 ) -> None:
     done, leaks = leaks_of(SCENES[name], stage, planted, logged)
     assert not leaks
-    assert done.code == SCENES[name].code
+    check(name, stage, done)
     own = (str(stage.user.home), str(stage.user.server.plugin_dir))  # where the engine is put on first use
     elsewhere = [path for path in written if path.startswith("/") and not path.startswith(own)]
     assert not [path for path in elsewhere if path != os.devnull and "__pycache__" not in path]

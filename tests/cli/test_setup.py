@@ -64,10 +64,11 @@ def test_init_writes_a_configuration_that_is_good(cli: Cli, home: Path) -> None:
 def test_every_commented_setting_of_init_is_one(cli: Cli, home: Path) -> None:
     cli("init", "all.toml")
     file = home / "all.toml"
-    text = re.sub(r"^# (?=[\[a-z_]+\]?\]? *(?:=|$))", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^# (?=[\[a-z_.]+\]?\]? *(?:=|$))", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = re.sub(r"^# (?=\[\[)", "", text, flags=re.MULTILINE)
     file.write_text(text.replace("/etc/vault-asc/ca.pem", str(home / "ca.pem")), encoding="utf-8")
-    assert not re.search(r"^# [a-z_]+ +=", text, re.MULTILINE)
+    assert not re.search(r"^# (?:[a-z_]+ +=|\[)", text, re.MULTILINE)
+    assert "\n[vault.auth]\n" in text
     checked = cli("config", "check", "--config", "all.toml")
     assert checked.code == 0, checked.err
     said = dict(re.findall(r"^  (target \S+) +(.*)$", checked.out, re.MULTILINE))

@@ -124,6 +124,11 @@ class Load:
             thread.join()
         self.asked.sort(key=lambda each: each.begin)
 
+    def answered(self, kind: Kind, node: int, since: float) -> bool:
+        """Whether a request of this kind to this node, sent after that moment, has succeeded."""
+        mine = (each for each in self.asked.copy() if (each.kind, each.node) == (kind, node))
+        return any(each.begin >= since and not each.failed for each in mine)
+
     def _ask(self, kind: Kind, client: int) -> None:
         connections: dict[int, HTTPConnection] = {}
         due = time.monotonic() + client / RATE

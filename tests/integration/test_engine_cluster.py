@@ -187,14 +187,14 @@ def under_load(running: Running, act: Callable[[], object]) -> list[Asked]:
         time.sleep(BEFORE)
         act()
         running.cluster.wait_until_whole()
+        over = time.monotonic()
+        for kind, node in itertools.product(OURS, range(len(running.nodes))):
+            until(partial(load.answered, kind, node, over), f"a {kind.name} of node {node}, which is well again")
         time.sleep(AFTER)
     report(load.asked)
     for each in load.asked:
         if each.kind in OURS and not each.failed:
             check(running, each)
-    for kind, node in itertools.product(OURS, range(len(running.nodes))):
-        last = [each for each in load.asked if (each.kind, each.node) == (kind, node)][-1]
-        assert not last.failed, last
     settled(running)
     return load.asked
 
@@ -295,7 +295,10 @@ def test_a_node_is_sealed_and_unsealed(running: Running, active: bool) -> None:
 
 @pytest.mark.parametrize("active", [False, True], ids=["a standby", "the active node"])
 def test_a_plugin_is_killed(running: Running, active: bool) -> None:
-    """Lost is what reaches the process while it dies, or the server before it has noticed; then all wait for the next."""
+    """Lost is what reaches the process while it dies, or the server before it has noticed; then all wait for the next.
+
+    How soon a server notices is not in our hands: some milliseconds, more on a busy machine.
+    """
     node = node_of(running, active=active)
     killed: list[float] = []
 
@@ -306,12 +309,11 @@ def test_a_plugin_is_killed(running: Running, active: bool) -> None:
         until(lambda: process not in plugins(node), "the end of a killed process")
 
     failed = [each for each in under_load(running, act) if each.failed]
-    log.info("lost: %s", [(each.kind.name, each.node, round(each.begin - killed[0], 3), each.body) for each in failed])
+    for each in failed:
+        log.info("lost: %s, client %d, after %.3f s", each.kind.name, each.client, each.begin - killed[0])
     next_one = born(plugins(node)[0])
     assert all(each.kind in OURS and b"code = Unavailable" in each.body for each in failed)
     assert all(each.end >= killed[0] and each.begin <= next_one for each in failed)
-    clients = [(each.kind, each.client) for each in failed]
-    assert len(clients) == len(set(clients)), "somebody lost two"
 
 
 def test_the_plugin_is_replaced_by_a_newer_version(running: Running) -> None:

@@ -6,6 +6,7 @@ A stanza that belongs to one custody begins its comment with `# custody kv:`, to
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from vault_asc import acl
@@ -35,9 +36,10 @@ class Rule:
         return capability in self.capabilities and self.fits(path)
 
 
-def rules(text: str) -> list[Rule]:
+@lru_cache(maxsize=256)  # whoever looks for the policy that grants something takes the same few texts apart again and again
+def rules(text: str) -> tuple[Rule, ...]:
     """The stanzas of a policy of ours; this is no parser for other policies. Limits of parameters are left out."""
-    return [Rule(found["path"], _capabilities(found["body"])) for found in re.finditer(STANZA, text)]
+    return tuple(Rule(found["path"], _capabilities(found["body"])) for found in re.finditer(STANZA, text))
 
 
 def for_custodies(text: str, custodies: Collection[str]) -> str:
