@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from vault_asc.errors import BusyError, ConfigError
-from vault_asc.files import locked, make_private_dir, write_atomic
+from vault_asc.files import locked, make_private_dir, sweep, unfinished, write_atomic
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_772_366_400.0
@@ -242,15 +242,32 @@ def test_somebody_elses_directory_is_refused() -> None:
         assert "who owns" in str(error.hint)
 
 
+LEFT = ".token.0000000a.tmp"
+FOREIGN = (".other.0000000c.tmp", ".token.jwt.0000000e.tmp", "token.tmp", ".token.x", ".token.backup12.tmp")
+
+
 def test_stale_temporary_files_of_the_same_file_are_swept(tmp_path: Path) -> None:
-    ages = {".token.aa.tmp": 121, ".token.bb.tmp": 119, ".other.cc.tmp": 9999, "token.tmp": 9999, ".token.x": 9999}
+    ages = {LEFT: 121, ".token.0000000b.tmp": 119, **dict.fromkeys(FOREIGN, 9999)}
     for name, age in ages.items():
         (tmp_path / name).write_bytes(b"left")
         os.utime(tmp_path / name, (NOW - age, NOW - age))
-    (tmp_path / ".token.dd.tmp").mkdir()
-    os.utime(tmp_path / ".token.dd.tmp", (0, 0))
+    (tmp_path / ".token.0000000d.tmp").mkdir()
+    os.utime(tmp_path / ".token.0000000d.tmp", (0, 0))
     write_atomic(tmp_path / "token", b"new", now=NOW)
-    assert names(tmp_path) == sorted([*ages, ".token.dd.tmp", "token"][1:])
+    assert names(tmp_path) == sorted([*ages, ".token.0000000d.tmp", "token"][1:])
+
+
+def test_who_knows_that_nobody_writes_sweeps_at_once_and_no_other_file(tmp_path: Path) -> None:
+    for name in (LEFT, *FOREIGN):
+        (tmp_path / name).write_bytes(b"left")
+    assert unfinished(tmp_path) == {"token", "other", "token.jwt"}
+    sweep(tmp_path / "token")
+    assert names(tmp_path) == sorted(FOREIGN)
+    sweep(tmp_path / "missing" / "token")
+    assert unfinished(tmp_path / "missing") == set()
+    tmp_path.chmod(0o777)
+    sweep(tmp_path / "other")
+    assert names(tmp_path) == sorted(FOREIGN), "nor where anybody could have put something in its place"
 
 
 # --- full and read-only file systems -------------------------------------------------------------------------------
@@ -278,19 +295,33 @@ def on_a_full_disk(place: str) -> None:
     assert "make room" in str(error.hint)
     assert (disk / "token").read_bytes() == b"old" * 100
     assert names(disk) == ["ballast", "token"]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs", place], check=True)
+    (disk / "lock").write_bytes(b"")
+    _locks_there_are_hold(disk)
 
 
 def on_a_read_only_disk(place: str) -> None:
     disk = Path(place)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
     write_atomic(disk / "token", b"old", now=NOW)
+    (disk / "lock").write_bytes(b"")
     subprocess.run(["mount", "-o", "remount,ro", place], check=True)
     for act in (lambda: write_atomic(disk / "token", b"new", now=NOW), lambda: make_private_dir(disk / "a")):
         assert "Read-only file system" in refused(disk, act).message
-    with pytest.raises(ConfigError, match="Read-only"), locked(disk / "lock"):
-        pass
+    _locks_there_are_hold(disk)
     assert (disk / "token").read_bytes() == b"old"
-    assert names(disk) == ["token"]
+    assert names(disk) == ["lock", "token"]
+
+
+def _locks_there_are_hold(disk: Path) -> None:
+    with locked(disk / "lock"), pytest.raises(BusyError), locked(disk / "lock"):
+        pytest.fail("locked twice")
+    with locked(disk / "lock"), locked(disk / "none"), locked(disk / "none"):
+        pass
+    with pytest.raises(ZeroDivisionError), locked(disk / "none"):
+        raise ZeroDivisionError
+    with pytest.raises(ConfigError, match="No such file"), locked(disk / "missing" / "lock"):
+        pytest.fail("held")
 
 
 @needs_mounts

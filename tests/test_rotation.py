@@ -93,7 +93,10 @@ class World:
             raise self.disk_error
         self.files.append(token.reveal())
 
-    def publish(self, target: Target, token: Secret, plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], Probe]:
+    def publish(
+        self, target: Target, token: Secret, plan: Mapping[str, Any], began: float
+    ) -> tuple[Mapping[str, Any], Probe]:
+        assert began <= self.now
         self.now += self.took
         error = self.nexla_error(target)
         if error is not None:
@@ -138,6 +141,9 @@ class World:
         # a failure with the clock an hour ahead must not hold up for an hour
         (replace(FAILED, tried_at=NOW + 3600, next_try=NOW + 3660), None, 600, "the clock went back"),
         (replace(FAILED, tried_at=NOW + 3600, next_try=NOW + 4500), Tick(5, NOW + 9), 600, "the clock went back"),
+        # and once it was tried by the new clock it has its backoff, whatever the token says that stays meanwhile
+        (replace(FAILED, tried_at=NOW - 3600, next_try=NOW - 3555), None, -3599, None),
+        (replace(FAILED, tried_at=NOW - 3600, next_try=NOW - 3555), None, -3555, "attempt 3"),
         # a version that was not tried yet is worth an attempt before the wait is over, one that was is not
         (FAILED, Tick(5, NOW + 560), 561, "the key was changed"),
         (replace(FAILED, tried_version=5), Tick(5, NOW + 560), 561, None),

@@ -32,6 +32,7 @@ FULL = TargetState(
     record_version=7,
     tried_at=NOW,
     tried_version=8,
+    unfiled_at=NOW - 3,
     outcome=Outcome.UNPROVEN,
     detail='nexla said "ü\\n\u2028"',
     failures=2,
@@ -268,6 +269,43 @@ def test_a_target_has_one_lock_and_others_have_theirs(tmp_path: Path) -> None:
             states.save("sales", FULL, NOW)
     with states.lock("sales"):
         assert states.load("sales") == FULL
+
+
+def left_by_killed(*files: Path) -> list[Path]:
+    """Temporary files of these, just written."""
+    found = [file.with_name(f".{file.name}.0123abcd.tmp") for file in files]
+    for file in found:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"half")
+    return found
+
+
+def test_a_start_sweeps_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    with states.lock("sales"):
+        states.save("sales", FULL, NOW)
+    gone = left_by_killed(*(states.path / "targets" / f"{name}.json" for name in ("sales", "apps", "removed")))
+    gone += left_by_killed(tmp_path / "a" / "sales.jwt", tmp_path / "b" / "token")
+    kept = left_by_killed(tmp_path / "a" / "sales.jwt.other", tmp_path / "b" / "sales.jwt", tmp_path / "c" / "token")
+    files = {"sales": "a/sales.jwt", "apps": "b/token", "new": "missing/token"}
+    states.sweep([TARGET._replace(name=name, token_file=tmp_path / file) for name, file in files.items()] + [TARGET])
+    assert [file for file in gone if file.exists()] == []
+    assert [file for file in kept if not file.exists()] == []
+    assert states.load("sales") == FULL
+    StateDir(tmp_path / "never").sweep([TARGET])
+    assert not (tmp_path / "never").exists()
+
+
+def test_what_a_push_writes_at_this_moment_is_not_swept(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    with states.lock("sales"), states.lock("apps"):
+        written = left_by_killed(states.path / "targets" / "sales.json", tmp_path / "sales.jwt")
+    (left,) = left_by_killed(tmp_path / "apps.jwt")
+    targets = [TARGET._replace(name=name, token_file=tmp_path / f"{name}.jwt") for name in ("sales", "apps")]
+    with states.lock("sales"):
+        states.sweep(targets)
+    assert not left.exists()
+    assert all(file.exists() for file in written)
 
 
 def test_when_the_agent_last_ticked(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Files that matter: whole or not at all, 0600; and locks between processes.
 
 A reader sees the old bytes or the new ones, whatever kills the writer. Temporary files that a killed writer left are
-swept by the next one.
+swept by the next one two minutes later, or by who knows that nobody writes.
 
 A symlink in the place of a file is replaced, never followed. One to its directory is followed, once: what it leads to
 is opened without following another, has to be root's or ours, and not writable by everybody. Who may change the
@@ -11,7 +11,9 @@ directories above decides where the file is; nobody else can swap it or read it.
 import contextlib
 import errno
 import fcntl
+import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,9 @@ from vault_asc.errors import BusyError, ConfigError
 
 _STALE: Final = 120.0
 """Seconds after which a temporary file belongs to no living writer: a push ends within 50 s."""
+_TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.ASCII | re.DOTALL)
+_TAKES_NOTHING: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+"""What a file system answers that has become read-only, or is full."""
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What a file system answers, some network ones do, that has no fsync for directories."""
 
@@ -38,7 +43,7 @@ def write_atomic(path: Path, data: bytes, *, now: float, mode: int = 0o600) -> N
     """
     try:
         with _directory(path.parent) as directory:
-            _sweep(directory, path.name, now)
+            _sweep(directory, path.name, before=now - _STALE)
             temporary = f".{path.name}.{os.urandom(4).hex()}.tmp"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             handle = os.open(temporary, flags, 0o600, dir_fd=directory)
@@ -68,30 +73,63 @@ def make_private_dir(path: Path) -> Path:
     return path
 
 
+def unfinished(path: Path) -> set[str]:
+    """Names of the files in a directory of which temporary ones are there; none when it cannot be looked at."""
+    with contextlib.suppress(OSError, ConfigError), _directory(path) as directory:
+        return {found[1] for found in _temporary(directory, ".")}
+    return set()
+
+
+def sweep(path: Path) -> None:
+    """Remove the temporary files of `path`, as far as that is possible, for who knows that nobody writes it now."""
+    with contextlib.suppress(OSError, ConfigError), _directory(path.parent) as directory:
+        _sweep(directory, path.name)
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` for the time of the block; `BusyError` at once when another process holds it.
 
-    The kernel frees the lock when its holder dies, so a file that was left behind locks nobody out.
+    The kernel frees the lock when its holder dies, so a file that was left behind locks nobody out. On a disk that takes
+    nothing any more, read-only or full, the file of before is locked; where there is none the block runs without a lock.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with _directory(path.parent) as directory:
-            handle = os.open(path.name, flags, 0o600, dir_fd=directory)
+            handle = _lock_file(directory, path.name)
     except OSError as exc:
         raise _refused(path, exc) from exc
+    if handle is None:
+        yield
+        return
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise BusyError(
-                f'another vault-asc holds the lock "{path}"', hint="wait until it is done, a push ends within 50 s"
-            ) from exc
-        except OSError as exc:
-            raise _refused(path, exc) from exc
+        _lock(handle, path)
         yield
     finally:
         os.close(handle)
+
+
+def _lock_file(directory: int, name: str) -> int | None:
+    """A descriptor of a lock file; None when there is none, and the disk takes none."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=directory)
+    except OSError as exc:
+        if exc.errno not in _TAKES_NOTHING:
+            raise
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(name, flags | os.O_RDONLY, dir_fd=directory)
+    return None
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise BusyError(
+            f'another vault-asc holds the lock "{path}"', hint="wait until it is done, a push ends within 50 s"
+        ) from exc
+    except OSError as exc:
+        raise _refused(path, exc) from exc
 
 
 @contextlib.contextmanager
@@ -135,13 +173,21 @@ def _fill(handle: int, data: bytes, mode: int) -> None:
         os.fsync(stream.fileno())
 
 
-def _sweep(directory: int, name: str, now: float) -> None:
-    """Remove temporary files of dead writers of the same file."""
-    for entry in os.listdir(directory):
-        if entry.startswith(f".{name}.") and entry.endswith(".tmp"):
+def _sweep(directory: int, name: str, *, before: float = math.inf) -> None:
+    """Remove temporary files of the same file that were written before a moment."""
+    for found in _temporary(directory, f".{name}."):
+        if found[1] == name:
             with contextlib.suppress(OSError):
-                if os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mtime < now - _STALE:
-                    os.unlink(entry, dir_fd=directory)
+                if os.stat(found[0], dir_fd=directory, follow_symlinks=False).st_mtime < before:
+                    os.unlink(found[0], dir_fd=directory)
+
+
+def _temporary(directory: int, start: str) -> Iterator[re.Match[str]]:
+    """Temporary files whose names start so, with the name of the file as group 1."""
+    for entry in os.listdir(directory):
+        # By the start first: a directory of states may hold ten thousand files.
+        if entry.startswith(start) and (found := _TEMPORARY.fullmatch(entry)):
+            yield found
 
 
 def _refused(path: Path, exc: OSError) -> ConfigError:

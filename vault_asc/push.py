@@ -32,7 +32,7 @@ class Result(NamedTuple):
         reason: why it was due, or why nothing was done.
         state: its state afterwards; None when nothing was done.
         error: set when the attempt could not even be made or recorded.
-        recorded: whether the state file tells of it.
+        recorded: whether the state file tells of it; an attempt with a state was made all the same.
     """
 
     target: Target
@@ -182,7 +182,7 @@ class Pass:
         return read_tick(self.ticks, target.key) if self.ticks and target.key is not None else None
 
 
-def bug(error: Exception) -> VaultAscError:
+def bug(error: BaseException) -> VaultAscError:
     """What may be told of a bug: its class alone, because its text may hold anything, a secret too."""
     return VaultAscError(
         f"internal error ({type(error).__name__}): a bug of vault-asc, which does not touch other targets",

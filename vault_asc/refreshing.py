@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from vault_asc.clock import Clock
 from vault_asc.config import Target
 from vault_asc.errors import NexlaError, NotFoundError, PermissionDeniedError, VaultAscError
+from vault_asc.nexla.discovery import LOOKED_AT
 from vault_asc.outcome import Outcome, Probe
-from vault_asc.rotation import REFRESH_AT, TargetState, Tick, alarm_below, attempted, backoff
+from vault_asc.rotation import (
+    REFRESH_AT,
+    TargetState,
+    Tick,
+    alarm_below,
+    attempted,
+    backoff,
+    refresh_at,
+    retargeted,
+)
 
 if TYPE_CHECKING:
     from vault_asc.secret import Secret
@@ -20,6 +30,8 @@ if TYPE_CHECKING:
 _RETRY_PERMANENT: Final = 900.0  # seconds, for what only a person can mend
 _RETRY_GONE: Final = 60.0  # seconds; a Vault version that is gone does not come back by itself
 _PERMANENT_STATUS: Final = frozenset({400, 403, 404, 422})  # not 405 and 409, which proxies and deployments cause
+_WRITES_SOON: Final = 5  # writes soon after each other because none was proved; later ones come at their time
+_BUT: Final = "; but "  # between what a probe says and why the token file is not written
 
 
 def retry_after(error: VaultAscError, name: str, failures: int, *, left: float, alarm: float) -> float:
@@ -44,8 +56,13 @@ def retry_after(error: VaultAscError, name: str, failures: int, *, left: float, 
 class Publisher(Protocol):
     """Where tokens go: Nexla."""
 
-    def publish(self, target: Target, token: "Secret", plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], Probe]:
-        """Write the token and prove it. Returns the plan that was used and what the proof says."""
+    def publish(
+        self, target: Target, token: "Secret", plan: Mapping[str, Any], began: float
+    ) -> tuple[Mapping[str, Any], Probe]:
+        """Write the token, unless it was asked for too long ago, and prove it.
+
+        Returns the plan that was used and what the proof says.
+        """
         ...
 
 
@@ -74,9 +91,12 @@ def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports)
     try:
         token, record_version = ports.mint(target)
         file_error = _written_to_file(target, token, ports)
-        plan, probe = ports.publisher.publish(target, token.value, tried.plan)
+        if _lacks_its_file_alone(target, state, token, record_version, started):
+            return _filed(target, tried, file_error, ports.clock())
+        plan, probe = ports.publisher.publish(target, token.value, _trusted(target, state, tried.plan), started)
     except VaultAscError as error:
         return failed(target, tried, error, ports.clock())
+    now = ports.clock()
     written = replace(
         tried,
         key_id=token.key_id,
@@ -86,11 +106,46 @@ def refresh(target: Target, state: TargetState, tick: Tick | None, ports: Ports)
         # A role may give less than the target's lifetime.
         usable_life=min(target.request.usable_life, int(token.remaining(started))),
         record_version=record_version,
+        unfiled_at=0,
         plan=plan,
     )
-    if file_error is not None:
-        probe = probe._replace(detail=f"{probe.detail}; but {file_error.message}".removeprefix("; "))
-    return _proved(target, written, probe, ports.clock(), again=file_error is not None)
+    proved = _proved(target, written, probe, now)
+    return proved if file_error is None else _unfiled(target, proved, file_error, now)
+
+
+def _trusted(target: Target, state: TargetState, plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is remembered of the credential; after a failure or a change it is looked at again."""
+    if not state.failures and not retargeted(target, state):
+        return plan
+    return {name: value for name, value in plan.items() if name != LOOKED_AT}
+
+
+# -- the token file --------------------------------------------------------------------------------------------------
+
+
+def _lacks_its_file_alone(target: Target, state: TargetState, token: "Token", record_version: int, now: float) -> bool:
+    """Whether the token at Nexla is as good as this one, so that another write there would be for nothing."""
+    same_key = (token.key_id, record_version) == (state.key_id, state.record_version)
+    young = now < refresh_at(target.name, state)
+    return bool(state.unfiled_at) and same_key and young and not retargeted(target, state)
+
+
+def _filed(target: Target, state: TargetState, error: VaultAscError | None, now: float) -> TargetState:
+    """The state after an attempt to write nothing but the token file."""
+    said = state.detail.partition(_BUT)[0]
+    if error is not None:
+        return _unfiled(target, replace(state, detail=said), error, now)
+    return replace(state, detail=said, failures=0, next_try=0, unfiled_at=0)
+
+
+def _unfiled(target: Target, state: TargetState, error: VaultAscError, now: float) -> TargetState:
+    """The state with a token file in it that could not be written; the file is tried again soon."""
+    detail = f"{state.detail}{_BUT}{error.message}"
+    if state.failures and not state.unfiled_at:  # Nexla or Apple have more to say about the next attempt
+        return replace(state, detail=detail)
+    failures = state.failures + 1
+    next_try = now + backoff(target.name, failures, hurry=False)
+    return replace(state, detail=detail, failures=failures, next_try=next_try, unfiled_at=now)
 
 
 def _written_to_file(target: Target, token: "Token", ports: Ports) -> VaultAscError | None:
@@ -111,20 +166,20 @@ def failed(target: Target, state: TargetState, error: VaultAscError, now: float)
         outcome=Outcome.NOT_WRITTEN,
         detail=error.message if error.hint is None else f"{error.message} (hint: {error.hint})",
         failures=failures,
+        unfiled_at=0,
         next_try=now + retry_after(error, target.name, failures, left=state.remaining(now), alarm=alarm),
     )
 
 
-def _proved(target: Target, state: TargetState, probe: Probe, now: float, *, again: bool) -> TargetState:
+def _proved(target: Target, state: TargetState, probe: Probe, now: float) -> TargetState:
     # Where Nexla offers no proof there is nothing to wait for: the next token is due when it would be after a good one.
-    done = probe.outcome is Outcome.LIVE or (probe.outcome is Outcome.UNPROVEN and probe.final)
-    if done and not again:
+    if probe.outcome is Outcome.LIVE or (probe.outcome is Outcome.UNPROVEN and probe.final):
         return replace(state, outcome=probe.outcome, detail=probe.detail, failures=0, next_try=0)
     failures = state.failures + 1
-    # A missing agreement is mended by a person; the token is refreshed all the same, or it would die meanwhile.
+    # What only a person can mend is no reason to write again and again, and none to let the token die meanwhile.
     wait = (
         state.usable_life * REFRESH_AT
-        if probe.outcome is Outcome.AGREEMENT
+        if probe.outcome is Outcome.AGREEMENT or failures > _WRITES_SOON
         else backoff(target.name, failures, hurry=False)
     )
     return replace(state, outcome=probe.outcome, detail=probe.detail, failures=failures, next_try=now + wait)

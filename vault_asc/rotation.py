@@ -40,6 +40,7 @@ class TargetState:
         outcome, detail: how the last attempt ended.
         failures: attempts since the last good one.
         next_try: not before this moment, after a failure.
+        unfiled_at: when the token file could not be written of a token that is well at Nexla; 0 when it could.
         plan: result of the discovery at Nexla, reused while it cannot be repeated.
     """
 
@@ -58,6 +59,7 @@ class TargetState:
     detail: str = ""
     failures: int = 0
     next_try: float = 0
+    unfiled_at: float = 0
     plan: Mapping[str, Any] = field(default_factory=dict)
 
     def remaining(self, now: float) -> float:
@@ -73,13 +75,27 @@ class Tick(NamedTuple):
 
 
 def settings_of(target: Target) -> int:
-    """A digest of all that the configuration says of a target but its name, to notice a change."""
-    return zlib.crc32(repr(target._replace(name="")).encode())
+    """A digest of all that the configuration says of a target but its name, to notice a change.
+
+    Of what differs from its default, by field: in a release with more fields every digest is as it was.
+    """
+    request, defaults = target.request, target._field_defaults
+    said = {name: value for name, value in vars(request).items() if value != getattr(type(request), name)}
+    said |= {name: value for name, value in target._asdict().items() if value != defaults.get(name)}
+    said.pop("request", None)
+    del said["name"]
+    return _digest(sorted((name, str(value)) for name, value in said.items()))
 
 
 def retargeted(target: Target, state: TargetState) -> bool:
     """Whether the target was changed in the configuration since the last attempt."""
-    return bool(state.tried_at) and state.settings != settings_of(target)
+    if not state.tried_at or state.settings == settings_of(target):
+        return False
+    return state.settings != _digest(target._replace(name=""))  # recorded before digests left defaults out
+
+
+def _digest(said: object) -> int:
+    return zlib.crc32(repr(said).encode())
 
 
 def about(target: Target, state: TargetState) -> TargetState:
@@ -125,9 +141,10 @@ def longest_tick(usable_life: float) -> float:
 def went_back(state: TargetState, now: float) -> bool:
     """Whether a state comes from a moment that our clock has yet to reach.
 
-    A failure noted by a clock that was ahead would hold everything up until that moment comes again.
+    A failure noted by a clock that was ahead would hold everything up until that moment comes again. One noted since has
+    its backoff like any other, however far ahead the token is that stays meanwhile.
     """
-    return now < max(state.issued_at, state.tried_at - BACKDATE)
+    return now < state.tried_at - BACKDATE or (not state.failures and now < state.issued_at)
 
 
 def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> str | None:
@@ -150,11 +167,14 @@ def due(target: Target, state: TargetState, tick: Tick | None, now: float) -> st
 
 def next_due(target: Target, state: TargetState) -> float:
     """When the target will be due if nothing changes, for `status`; 0 means now."""
-    if retargeted(target, state):
-        return 0
+    return 0 if retargeted(target, state) else next_refresh(target.name, state)
+
+
+def next_refresh(name: str, state: TargetState) -> float:
+    """As `next_due`, for a target that was not changed since."""
     if state.failures:
         return state.next_try
-    return refresh_at(target.name, state) if state.started_at else 0
+    return refresh_at(name, state) if state.started_at else 0
 
 
 def urgency(state: TargetState, now: float) -> tuple[bool, float]:

@@ -9,13 +9,14 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from vault_asc.errors import BusyError, ConfigError
-from vault_asc.files import locked, make_private_dir, write_atomic
+from vault_asc.config import Target
+from vault_asc.errors import BusyError, ConfigError, VaultAscError
+from vault_asc.files import locked, make_private_dir, sweep, unfinished, write_atomic
 from vault_asc.outcome import Outcome
 from vault_asc.rotation import TargetState, Tick
 
@@ -75,6 +76,26 @@ class StateDir:
                     hint="stop that one, or give this one a state directory of its own: STATE_DIRECTORY, state.dir",
                 ) from exc
             yield
+
+    def sweep(self, targets: Iterable[Target]) -> None:
+        """Remove what killed writers left: of all states, and of the token files of `targets`.
+
+        For a service at its start. Each is removed under its target's lock, for pushes may go on beside it: what one of
+        them holds is left to its next write.
+        """
+        owners = {self._file(name): name for name in self._unfinished()}
+        tokens = {target.token_file: target.name for target in targets if target.token_file}
+        for directory in {file.parent for file in tokens}:
+            found = {directory / name for name in unfinished(directory)}
+            owners |= {file: tokens[file] for file in found & tokens.keys()}
+        for file, target in owners.items():
+            with contextlib.suppress(VaultAscError), self.lock(target):
+                sweep(file)
+
+    def _unfinished(self) -> Iterator[str]:
+        """Targets of whose state temporary files are there; of the configuration or not."""
+        names = unfinished(self.path / "targets")
+        return (name.removesuffix(".json") for name in names if name.endswith(".json"))
 
     def begin(self, target: str, now: float) -> None:
         """Note in the lock file that an attempt begins, so that one which is killed leaves a trace."""

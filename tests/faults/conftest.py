@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 
 from tests.faults.matrix import ROWS, matches
-from tests.faults.rig import TARGETS, as_on_the_first_day
+from tests.faults.rig import TARGETS, Speaker, as_on_the_first_day, heard
 from tests.integration.worlds import import_key
 from vault_asc.lab.world import World
 
@@ -15,25 +15,32 @@ _ROW = re.compile(r"test_f(\d\d)_")
 
 
 class Told(Protocol):
-    """`told(text)`: the row's message is in it; `told(text, 1)`: the second one of its messages."""
+    """`told(service)`: the row's message is in what it said; `told(service, 1)`: the second one of its messages."""
 
-    def __call__(self, text: str, number: int = 0) -> None: ...
+    def __call__(self, who: Speaker, number: int = 0) -> None: ...
+
+
+class Teller:
+    """Asserts the messages of the row that a test is named after."""
+
+    def __init__(self, test: str) -> None:
+        found = _ROW.match(test)
+        assert found, "a row's test is named after it"
+        self._says = ROWS[f"F{int(found[1])}"].says
+        self.seen = 0
+
+    def __call__(self, who: Speaker, number: int = 0) -> None:
+        text, says = heard(who), self._says[number]
+        assert matches(says, text), f"{says!r} is not in: {text}"
+        self.seen += 1
 
 
 @pytest.fixture
 def told(request: pytest.FixtureRequest) -> Iterator[Told]:
-    """Asserts the message of the row that the test is named after, which has to happen at least once."""
-    found = _ROW.match(request.node.name)
-    assert found, "a row's test is named after it"
-    says = ROWS[f"F{int(found[1])}"].says
-    heard: list[str] = []
-
-    def hear(text: str, number: int = 0) -> None:
-        assert matches(says[number], text), f"{says[number]!r} is not in: {text}"
-        heard.append(text)
-
-    yield hear
-    assert heard, "no message was looked at"
+    """A message has to be asserted at least once."""
+    teller = Teller(request.node.name)
+    yield teller
+    assert teller.seen, "no message was looked at"
 
 
 @pytest.fixture(scope="session")

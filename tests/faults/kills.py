@@ -4,12 +4,12 @@ python -m tests.faults.kills [ROUNDS] [SEED]
 """
 
 import json
-import os
 import random
 import stat
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from joserfc import jws, jwt
@@ -23,39 +23,58 @@ TARGETS: Final = {f"t{number}": 6000 + number for number in range(8)}
 LIFE: Final = 6  # seconds: all are due at almost each start
 ROUNDS: Final = 12
 """In the suite; `make soak` makes 200."""
-_SWEPT: Final = 121  # seconds after which a temporary file is nobody's
+_HUNT: Final = 0.5  # seconds
 
 
 @dataclass
 class Tally:
-    """What was met: in how many rounds a write was caught in the act, and temporary files before the last start."""
+    """What was met.
+
+    Attributes:
+        rounds: kills so far.
+        caught: those that struck in the middle of an attempt.
+        temporary: files that they left half-written.
+        left: those of the last one.
+        latest: begin of each target's last attempt that wrote to Nexla.
+        shown: what `status` said of an attempt that was killed.
+    """
 
     rounds: int = 0
     caught: int = 0
     temporary: int = 0
+    left: set[Path] = field(default_factory=set)
     latest: dict[str, float] = field(default_factory=dict)
+    shown: str = ""
 
 
-def killed(world: World, chance: random.Random) -> None:
-    """A service, killed some milliseconds after some of its writes to Nexla."""
+def killed(world: World, chance: random.Random, *, writing: bool) -> None:
+    """A service, killed some milliseconds after some of its writes to Nexla, or as soon as it writes a file then."""
     until_put = world.nexla.journal.count(*PUTS) + chance.randint(1, 6)
     pause = chance.uniform(0.0, 0.03)
     with world.start("run", "--log-format", "json") as process:
         try:
             until(lambda: world.nexla.journal.count(*PUTS) >= until_put or process.poll() is not None, "a write")
-            time.sleep(pause)
+            if writing:
+                wait_for_a_write(world)
+            else:
+                time.sleep(pause)
             assert process.poll() is None, "it ended before it was killed"
         finally:
             process.kill()
             process.communicate()
 
 
+def wait_for_a_write(world: World) -> None:
+    """Until a temporary file is there; most live for a millisecond."""
+    end = time.monotonic() + _HUNT
+    places = (world.dir, world.dir / "state" / "targets")
+    while time.monotonic() < end and not any(next(place.glob(".*.tmp"), None) for place in places):
+        time.sleep(0.0001)
+
+
 def look(world: World, tally: Tally) -> None:
     """Everything is whole: token files, states; no target has forgotten what it knew."""
-    tally.rounds += 1
-    left = len(stale(world))
-    tally.caught += left > tally.temporary or any(states(world).unended(target) for target in TARGETS)
-    tally.temporary = left
+    count(world, tally)
     expected = {f"{name}.{kind}" for name in TARGETS for kind in ("json", "lock")}
     directory = world.dir / "state" / "targets"
     assert {file.name for file in directory.iterdir() if not file.name.endswith(".tmp")} == expected
@@ -65,6 +84,18 @@ def look(world: World, tally: Tally) -> None:
         assert known.started_at >= tally.latest.get(target, 1.0), f"{target} has forgotten its token"
         tally.latest[target] = known.started_at
         whole(world, target)
+
+
+def count(world: World, tally: Tally) -> None:
+    """What this kill struck. What the one before had left was swept by the start in between."""
+    left, unended = set(stale(world)), any(states(world).unended(target) for target in TARGETS)
+    assert not left & tally.left, "a start did not sweep what was left"
+    tally.rounds += 1
+    tally.caught += bool(left) or unended
+    tally.temporary += len(left)
+    tally.left = left
+    if unended and not tally.shown:
+        tally.shown = world.must("status")
 
 
 def whole(world: World, target: str) -> None:
@@ -77,10 +108,9 @@ def whole(world: World, target: str) -> None:
 
 
 def the_next_start(world: World) -> None:
-    """It takes up every target and sweeps what was left; two minutes have gone by, as far as files can tell."""
-    for file in stale(world):
-        old = file.stat().st_mtime - _SWEPT
-        os.utime(file, (old, old))
+    """It takes up every target and sweeps what was left; one of each kind is there for certain."""
+    for file in (world.dir / "t0.jwt", world.dir / "state" / "targets" / "t1.json"):
+        file.with_name(f".{file.name}.0123abcd.tmp").write_bytes(file.read_bytes()[:9])
     before = time.time()
     with serving(world) as service:
         until(lambda: all(state(world, target).started_at > before for target in TARGETS), "a token for each target")
@@ -98,7 +128,7 @@ def run(rounds: int, seed: int) -> Tally:
             world.nexla.heal()
             if number % 3 == 0:  # on an idle machine an attempt is too short for a kill to meet one
                 world.nexla.inject(slow(0.3), count=2, method="PUT", path="/data_credentials/*")
-            killed(world, chance)
+            killed(world, chance, writing=number % 3 == 1)
             look(world, tally)
         the_next_start(world)
     return tally
@@ -111,8 +141,8 @@ def main() -> None:
     tally = run(rounds, seed)
     sys.stdout.write(
         f"{tally.rounds} kills (seed {seed}, {time.monotonic() - began:.0f} s): {tally.caught} in the middle of an attempt,"
-        f" {tally.temporary} temporary files before the last start; lost targets 0, doubled states 0, torn files 0,"
-        " stale temporary files after it 0\n"
+        f" {tally.temporary} temporary files left, all swept by the next start; lost targets 0, doubled states 0,"
+        " torn files 0\n"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from tests.integration.worlds import import_key, until
 from tests.service.test_running import Running
 from vault_asc.clock import system_clock
 from vault_asc.lab.apple import AppleSimulator
+from vault_asc.lab.server import BaoAgent
 from vault_asc.lab.world import SERVICE_KEY, World
 from vault_asc.rotation import TargetState, refresh_at
 from vault_asc.secret import Secret
@@ -22,6 +24,7 @@ from vault_asc.state import StateDir
 TARGETS: Final = MappingProxyType({"sales": 5001, "ads": 5002, "news": 5003})
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _SECRET: Final = re.compile(r"eyJ[\w-]{8,}\.|PRIVATE KEY|\b(?:hv)?[sb]\.[A-Za-z0-9]{20,}")
+_ESCAPED: Final = re.compile(r'\\(["\\])')
 _TRACEBACK: Final = re.compile(r"Traceback|a bug of vault-asc")
 
 
@@ -128,9 +131,20 @@ def assert_clean(world: World, said: str) -> None:
 class Watched(Running):
     """A service with its lines as people read them."""
 
+    marked = 0
+
     @property
     def text(self) -> str:
         return "".join(list(self.lines))
+
+    @property
+    def since(self) -> str:
+        """What it said since the mark."""
+        return "".join(list(self.lines)[self.marked :])
+
+    def mark(self) -> None:
+        """From here on counts what it says: what it said before the fault tells nothing of it."""
+        self.marked = len(self.lines)
 
     def of(self, name: str, target: str | None = None) -> list[dict[str, Any]]:
         return [event for event in self.events(name) if target in {None, event.get("target")}]
@@ -182,10 +196,33 @@ class Once:
 def once(world: World, *words: str, token: Secret | None = None, environ: Mapping[str, str] = _NOTHING) -> Once:
     """`vault-asc run --once`; whatever happened, it is clean."""
     with world.start("run", "--once", "--log-format", "json", *words, token=token, environ=environ) as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert_clean(world, err)
     events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     return Once(process.returncode, err, events)
+
+
+Speaker = Watched | Once | subprocess.CompletedProcess[str] | BaoAgent | str
+"""Who says something to a person. A bare text is for what was printed by something else."""
+
+
+def heard(speaker: Speaker) -> str:
+    """What a person reads of it; the quotes in a line of JSON are escaped once more, which does not count."""
+    return "\n".join(_ESCAPED.sub(r"\1", line) if line.startswith("{") else line for line in _lines(speaker))
+
+
+def _lines(speaker: Speaker) -> list[str]:
+    match speaker:
+        case Watched():
+            return speaker.since.splitlines()
+        case Once():
+            return speaker.text.splitlines()
+        case BaoAgent():
+            return speaker.log_lines()
+        case str():
+            return speaker.splitlines()
+        case _:
+            return [*speaker.stdout.splitlines(), *speaker.stderr.splitlines()]
 
 
 def detail(event: Mapping[str, Any]) -> str:

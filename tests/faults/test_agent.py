@@ -19,7 +19,7 @@ def test_f28_the_exec_of_the_agent_runs_out_of_time(told: Told) -> None:
         with agent_with(world, exec_timeout=4) as agent:
             pushed_after(world, 0)
             scenes.a_helper_that_hangs_is_ended(world, agent)
-            told("\n".join(agent.log_lines()))
+            told(agent)
         assert naming(world.dir) == []
 
 
@@ -29,7 +29,7 @@ def test_f29_a_push_under_the_agent_fails(told: Told) -> None:
         world.nexla.inject(refused(500), method="PUT", path="/data_credentials/*")
         with world.agent():
             until(lambda: state_of(world).failures, "a failure")
-            told(world.must("status"))
+            told(world.run("status"))
             tick = (world.dir / "agent" / "ticks" / "prod").stat()
             assert pushed_after(world, 0).failures == 0
             assert (world.dir / "agent" / "ticks" / "prod").stat().st_mtime_ns == tick.st_mtime_ns

@@ -7,7 +7,7 @@ from typing import Self
 import pytest
 
 from tests.faults.conftest import Told
-from tests.faults.rig import Watched, as_on_the_first_day, at_address, detail, serving
+from tests.faults.rig import Watched, as_on_the_first_day, at_address, serving
 from tests.integration.worlds import import_key, until
 from vault_asc.lab.cluster import BaoCluster, RaftNode
 from vault_asc.lab.server import BaoServer
@@ -63,7 +63,7 @@ def all_go_on(service: Watched, told: Told) -> None:
     """Every target is refreshed after this moment, twice, and none came near its end before."""
     before = len(service.events("refreshed"))
     until(lambda: {event["target"] for event in service.events("refreshed")[before:]} == TARGETS.keys(), "all targets")
-    told(detail(service.events("refreshed")[-1]))
+    told(service)
     assert not service.of("mandatory"), service.text
     assert not service.of("expired")
     for failed in service.of("failed"):
@@ -75,6 +75,7 @@ def test_f02_the_leader_steps_down(cluster: BaoCluster, clustered: World, told: 
     with serving(clustered) as service:
         service.first("refreshed", more_than=3)
         leader = cluster.leader()
+        service.mark()
         leader.api("PUT", "sys/step-down", token=leader.root_token)
         all_go_on(service, told)
         assert service.stop() == 0
@@ -85,6 +86,7 @@ def test_f03_the_leader_is_killed(cluster: BaoCluster, clustered: World, told: T
     try:
         with serving(clustered) as service:
             service.first("refreshed", more_than=3)
+            service.mark()
             leader.crash()
             all_go_on(service, told)
             assert service.stop() == 0
@@ -99,13 +101,14 @@ def test_f04_the_quorum_is_lost(cluster: BaoCluster, clustered: World, told: Tol
     try:
         with serving(clustered) as service:
             service.first("refreshed")
+            service.mark()
             for node in lost:
                 node.crash()
             all_go_on(service, told)
             done = clustered.run("key", "disable", "prod")
             assert done.returncode in {4, 5}
-            told(done.stderr, 1)
-            told(done.stderr, 2)
+            told(done, 1)
+            told(done, 2)
             lost[0].start()
             cluster.leader()
             assert clustered.must("key", "disable", "prod")

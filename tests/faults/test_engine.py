@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.faults.conftest import Told
-from tests.faults.rig import detail, due_in, ready, serving
+from tests.faults.rig import due_in, ready, serving
 from tests.integration.worlds import below, until
 from vault_asc.lab.serve import ISSUER_ID, new_key
 from vault_asc.lab.server import BaoServer
@@ -76,9 +76,8 @@ def test_f35_the_process_of_the_engine_goes(by_role: ByRole, told: Told, fault: 
     assert old
     with serving(world) as service:
         fault(world)
-        refreshed = service.first("refreshed", "sales")
-        told(detail(refreshed))
-        assert refreshed["key_id"] == KEY_ID
+        assert service.first("refreshed", "sales")["key_id"] == KEY_ID
+        told(service)
         assert len(service.of("failed")) <= 1
         assert until(lambda: plugin(world), "a process") != old
         assert service.stop() == 0

@@ -17,6 +17,8 @@ from vault_asc.lab.world import World
 needs_a_disk = pytest.mark.skipif(not can_mount(), reason="needs unshare -rm, to mount a small disk")
 FULL: Final = "dd if=/dev/zero of={disk}/ballast bs=1k 2>/dev/null"
 READ_ONLY: Final = "mount -o remount,ro {disk}"
+TOKEN_FILE: Final = "sales.jwt"
+STATE: Final = "state"
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,22 @@ class Attempt:
     left: list[str]
 
 
-def on_a_disk(world: World, break_it: str) -> Attempt:
-    """A pass of the service whose token file is on a disk of its own that breaks before; seen by that process alone."""
-    disk = world.dir / "disk"
+def on_a_disk(world: World, what: str, break_it: str) -> Attempt:
+    """A pass of the service that has this on a disk of its own, which breaks before; seen by that process alone."""
+    disk, before = world.dir / "disk", world.dir / "before"
     disk.mkdir(exist_ok=True)
     config = world.dir / "disk.toml"
-    text = world.config_file.read_text()
-    config.write_text(text.replace(str(world.dir / "sales.jwt"), str(disk / "sales.jwt")))
+    config.write_text(world.config_file.read_text().replace(f'"{world.dir / what}"', f'"{disk / what}"'))
     (world.dir / "token").write_text(world.server.root_token.reveal())
     script = f"""
-        mount -t tmpfs -o size=16k tmpfs {disk}
-        cp {world.dir}/sales.jwt {disk}/sales.jwt
+        cp -r {world.dir / what} {before}
+        mount -t tmpfs -o size=64k tmpfs {disk}
+        cp -r {before} {disk / what}
         {break_it.format(disk=disk)}
         {sys.executable} -m vault_asc run --once --log-format json --config {config} --token-file {world.dir}/token
         code=$?
-        cmp {disk}/sales.jwt {world.dir}/sales.jwt && ls -A {disk}
+        diff -r -x run.lock {before} {disk / what} && ls -A {disk}
+        rm -r {before}
         exit $code
     """
     done = subprocess.run(
@@ -52,29 +55,32 @@ def on_a_disk(world: World, break_it: str) -> Attempt:
     return Attempt(done.returncode, done.stderr, done.stdout.split())
 
 
-def the_token_arrives_and_the_old_file_stays(world: World, told: Told, break_it: str) -> list[str]:
+def the_token_arrives(world: World, told: Told, what: str, break_it: str) -> list[str]:
+    """At Nexla, whatever becomes of the disk, which is left as it was; what is on it."""
     due_in(world, 0, "sales")
     before = Kept.of(world)
-    done = on_a_disk(world, break_it)
-    told(done.text.replace('\\"', '"'))
-    assert '"outcome": "live"' in done.text
-    assert done.code == 8, "of one that was due"
+    done = on_a_disk(world, what, break_it)
+    told(done.text.replace('\\"', '"'), [TOKEN_FILE, STATE].index(what))
+    assert done.code == (8 if what == TOKEN_FILE else 2), "of one that was due"
     after = Kept.of(world)
     assert after.nexla != before.nexla
-    assert after.file == before.file
-    told(world.must("status", "--config", str(world.dir / "disk.toml")))
+    assert (after.file == before.file) == (what == TOKEN_FILE)
+    if what == TOKEN_FILE:
+        told(world.must("status", "--config", str(world.dir / "disk.toml")))
     return done.left
 
 
 @needs_a_disk
-def test_f24_the_disk_is_full(world: World, told: Told) -> None:
-    left = the_token_arrives_and_the_old_file_stays(world, told, FULL)
-    assert sorted(left) == ["ballast", "sales.jwt"], "the old file, and nothing beside it"
+@pytest.mark.parametrize("what", [TOKEN_FILE, STATE])
+def test_f24_the_disk_is_full(world: World, told: Told, what: str) -> None:
+    left = the_token_arrives(world, told, what, FULL)
+    assert sorted(left) == ["ballast", what], "what was there, and nothing beside it"
 
 
 @needs_a_disk
-def test_f25_the_disk_is_read_only(world: World, told: Told) -> None:
-    assert the_token_arrives_and_the_old_file_stays(world, told, READ_ONLY) == ["sales.jwt"]
+@pytest.mark.parametrize("what", [TOKEN_FILE, STATE])
+def test_f25_the_disk_is_read_only(world: World, told: Told, what: str) -> None:
+    assert the_token_arrives(world, told, what, READ_ONLY) == [what]
 
 
 def test_f34_a_state_is_damaged_or_newer(world: World, told: Told) -> None:

@@ -2,16 +2,24 @@
 
 import json
 import time
+import zlib
+from collections import namedtuple
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import pytest
 
 from tests.faults.conftest import Told
 from tests.faults.rig import detail, due_in, once, serving, state, token_at_nexla
 from tests.integration.worlds import FIRST_KEY, SECOND_KEY, rotate, status_of
+from vault_asc.config import Target
 from vault_asc.key.private_key import parse_private_key
 from vault_asc.lab.serve import new_key
 from vault_asc.lab.world import World
+from vault_asc.rotation import TargetState, retargeted, settings_of
 from vault_asc.secret import Secret
+from vault_asc.tokens import TokenRequest
 
 OLD: Final = Path(__file__).parent / "n_minus_1"
 MOMENTS: Final = ("started_at", "issued_at", "expires_at", "tried_at", "next_try")
@@ -90,3 +98,73 @@ def goes_on_over_a_rotation(world: World, token: Secret) -> None:
     assert world.run("push", "sales", token=token).returncode == 0
     assert state(world).key_id == FIRST_KEY
     assert world.apple_read(Secret(token_at_nexla(world))) == 200
+
+
+# -- the digest of a target's settings, by which a change is noticed -------------------------------------------------
+
+PLAIN: Final = Target("sales", "prod", 5001)
+RICH: Final = Target(
+    "ads",
+    None,
+    5002,
+    TokenRequest(1140, ("GET /v1/apps",)),
+    extra_fields={"a": 1},
+    token_file=Path("/run/ads.jwt"),
+    role="reports",
+)
+
+
+@dataclass(frozen=True)
+class LaterRequest(TokenRequest):
+    """What a later release knows of a token."""
+
+    audience: str = "appstoreconnect-v1"
+
+
+def of_a_later_release(target: Target) -> Target:
+    """The same target where both it and its request have one more field."""
+    fields = [*Target._fields[:3], "another", *Target._fields[3:]]
+    # Its types are of no matter, only its fields.
+    later = namedtuple("Target", fields, defaults=["", *Target._field_defaults.values()])  # type: ignore[misc]  # noqa: PYI024
+    request = LaterRequest(**vars(target.request))
+    return cast("Target", later(**target._replace(request=request)._asdict()))
+
+
+@pytest.mark.parametrize(("target", "digest"), [(PLAIN, 2073278260), (RICH, 296927591)])
+def test_a_digest_is_the_same_in_all_releases(target: Target, digest: int) -> None:
+    assert settings_of(target) == digest, "or each target is pushed once more after an upgrade"
+    assert settings_of(of_a_later_release(target)) == digest
+
+
+@pytest.mark.parametrize("target", [PLAIN, RICH])
+def test_a_digest_of_the_release_before_is_taken(target: Target) -> None:
+    before = zlib.crc32(repr(target._replace(name="")).encode())
+    assert not retargeted(target, TargetState(tried_at=1.0, settings=before))
+    assert retargeted(target._replace(mode="rest"), TargetState(tried_at=1.0, settings=before))
+
+
+def test_a_digest_changes_with_each_setting() -> None:
+    more: dict[str, Any] = {
+        "key": "other",
+        "credential_id": 5003,
+        "request": TokenRequest(600),
+        "nexla": "other",
+        "mode": "rest",
+        "vendor": "other",
+        "auth_template": "other",
+        "token_field": "other",
+        "token_prefix": "",
+        "extra_fields": {"a": 2},
+        "token_file": Path("/run/other.jwt"),
+        "role": "other",
+    }
+    assert {"name", *more} == set(Target._fields)
+    changed = [target._replace(**{field: value}) for target in (PLAIN, RICH) for field, value in more.items()]
+    requests = [
+        TokenRequest(600, backdate=0),
+        TokenRequest(600, ("GET /v1/apps",)),
+        TokenRequest(None, ("GET /v1/apps",)),
+    ]
+    changed += [PLAIN._replace(request=request) for request in requests]
+    assert len({settings_of(target) for target in [PLAIN, RICH, *changed]}) == len(changed) + 2
+    assert settings_of(PLAIN._replace(name="other")) == settings_of(PLAIN)

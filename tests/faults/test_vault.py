@@ -1,9 +1,9 @@
 """Faults of Vault: sealed, limited, failing, without a place for its audit log; and of the token and its policy."""
 
-import importlib.util
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from tests.faults.rig import (
     Kept,
     Watched,
     at_address,
-    detail,
     due_in,
     once,
     public_key_at,
@@ -41,12 +40,12 @@ def test_f01_vault_sealed(told: Told) -> None:
         with serving(world) as service:
             world.server.seal()
             failed = service.first("failed", "sales")
-            told(detail(failed))
+            told(service)
             assert failed["left"] > 300
             assert failed["level"] == "warning"
             assert Kept.of(world) == before
             assert status_of(world)["outcome"] == "not written"
-            told(world.must("status"))
+            told(world.run("status"))
             world.server.unseal()
             began = time.monotonic()
             service.first("refreshed", "sales", timeout=60)
@@ -71,7 +70,7 @@ def test_f05_vault_limits_the_rate(world: World, told: Told) -> None:
             done = once(world)
         failed = done.of("failed")
         assert failed.keys() == {"sales", "ads"}
-        told(detail(failed["sales"]))
+        told(done)
         assert 3 < failed["sales"]["next_try"] <= 5
         # Nexla's limits are asked for at the start, which needs the service key: three tries; then each target has its own.
         assert len(wire.calls) <= 3 + 2 * 3
@@ -97,7 +96,7 @@ def test_f06_a_server_error_that_does_not_pass(world: World, told: Told) -> None
             done = once(world)
         assert done.code == 10
         assert done.of("refreshed").keys() == {"sales", "news"}
-        told(detail(done.of("failed")["ads"]))
+        told(done)
         assert 1 <= wire.calls.count(("GET", broken)) <= 3
     finally:
         at_address(world, world.server.address)
@@ -118,8 +117,8 @@ def test_f07_the_audit_device_is_full(tmp_path: Path, told: Told) -> None:
         point(device, Path("/dev/full"), world.server)
         until(lambda: world.run("key", "list").returncode, "an error for a full audit device")
         with serving(world) as service:
-            failed = service.first("failed", "sales")
-            told(detail(failed))
+            service.first("failed", "sales")
+            told(service)
             assert world.server.api("GET", "sys/health")["sealed"] is False
             assert Kept.of(world) == before
             assert before.nexla not in service.text
@@ -151,11 +150,10 @@ def revoke(world: World, token: Secret) -> None:
     world.server.api("POST", "auth/token/revoke", {"token": token.reveal()}, token=world.server.root_token)
 
 
-def told_once_in_a_minute(service: Watched, target: str) -> str:
-    """What the event says of an attempt that is not to be repeated soon."""
-    failed = service.first("failed", target)
-    assert failed["next_try"] >= MINUTE
-    return detail(failed)
+def not_soon_again(service: Watched, target: str) -> Watched:
+    """It, once it has told of an attempt that is not to be repeated soon."""
+    assert service.first("failed", target)["next_try"] >= MINUTE
+    return service
 
 
 def test_f09_the_token_in_the_file_is_revoked(world: World, told: Told) -> None:
@@ -166,7 +164,7 @@ def test_f09_the_token_in_the_file_is_revoked(world: World, told: Told) -> None:
     before = Kept.of(world)
     with serving(world, token=old) as service:
         revoke(world, old)
-        told(told_once_in_a_minute(service, "sales"))
+        told(not_soon_again(service, "sales"))
         assert Kept.of(world) == before
         (world.dir / "token").write_text(agents_token(world).reveal())
         service.process.send_signal(1)
@@ -182,15 +180,27 @@ def test_f09_the_token_of_the_agent_is_revoked(told: Told) -> None:
         at_address(world, f"unix://{agent.socket}")
         first = until(lambda: created(agent), "a token of the Agent")
         time.sleep(1.1)  # Vault tells the time of a token's creation in whole seconds
-        revoke_logins(world)
-        done = world.run("push", "sales")
+        with nobody_logs_in(world):
+            revoke_logins(world)
+            done = world.run("push", "sales")
         assert done.returncode == 8
-        told(done.stderr)
+        told(done)
         until(lambda: created(agent) > first, "a new token of the Agent")
         due_in(world, 0, "ads")
         with serving(world) as service:
             service.first("refreshed", "ads")
             assert service.stop() == 0
+
+
+@contextmanager
+def nobody_logs_in(world: World) -> Iterator[None]:
+    """The AppRole has another ID meanwhile, or the Agent would be faster than a busy machine."""
+    role, root = "auth/approle/role/vault-asc/role-id", world.server.root_token
+    world.server.api("POST", role, {"role_id": "somebody-else"}, token=root)
+    try:
+        yield
+    finally:
+        world.server.api("POST", role, {"role_id": (world.dir / "role_id").read_text()}, token=root)
 
 
 def created(agent: BaoAgent) -> int:
@@ -201,10 +211,9 @@ def created(agent: BaoAgent) -> int:
         return 0
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vault_asc.auth") is None, reason="`run` has no login of its own yet")
 def test_f09_the_token_of_the_own_login_is_revoked(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """One login, within the same attempt: nothing is to be seen of it. A token without a login is told as ever."""
-    told(world.run("push", "news", token=Secret("s.aaaaaaaaaaaaaaaaaaaaaaaa")).stderr)
+    told(world.run("push", "news", token=Secret("s.aaaaaaaaaaaaaaaaaaaaaaaa")))
     files = "".join(f'{name}_file = "{world.dir / name}"\n' for name in ("role_id", "secret_id"))
     login = f'[vault.auth]\nmethod = "approle"\n{files}[agent]'
     world.config_file.write_text(world.config_file.read_text().replace("[agent]", login, 1))
@@ -231,10 +240,10 @@ def test_f10_the_policy_loses_its_rights(world: World, told: Told) -> None:
     try:
         with serving(world, token=agents_token(world)) as service:
             world.server.api("PUT", policy, {"policy": "# no paths"}, token=world.server.root_token)
-            told(told_once_in_a_minute(service, "sales"))
+            told(not_soon_again(service, "sales"))
             assert Kept.of(world) == before
             assert service.stop() == 0
-        told(world.must("status"))
+        told(world.run("status"))
     finally:
         world.server.api("PUT", policy, {"policy": whole}, token=world.server.root_token)
     assert world.run("push", "sales", token=agents_token(world)).returncode == 0
@@ -270,10 +279,10 @@ def test_f11_the_version_is_gone(told: Told, number: int, lose: Callable[[World]
         before = Kept.of(world)
         with serving(world) as service:
             lose(world)
-            told(told_once_in_a_minute(service, "sales"), number)
+            told(not_soon_again(service, "sales"), number)
             assert Kept.of(world) == before
             assert service.stop() == 0
-        told(world.must("status"), number)
+        told(world.run("status"), number)
 
 
 def test_f12_the_key_is_rotated(told: Told) -> None:
@@ -282,6 +291,7 @@ def test_f12_the_key_is_rotated(told: Told) -> None:
     with ready(World(targets={f"t{n}": 6000 + n for n in range(8)}, usable_life=12)) as world:
         with serving(world) as service:
             service.first("refreshed", more_than=3)
+            service.mark()
             moment = rotate(world, SECOND_KEY)
             end = time.monotonic() + 30
             while time.monotonic() < end and {state(world, name).key_id for name in world.targets} != {SECOND_KEY}:
@@ -290,11 +300,11 @@ def test_f12_the_key_is_rotated(told: Told) -> None:
                     if token not in seen:
                         verify(world, token)
                         seen.add(token)
+                time.sleep(0.1)
             assert not service.of("failed")
             assert not service.of("mandatory")
-            refreshed = [event for event in service.events("refreshed") if event["key_id"] == SECOND_KEY]
-            told(f"refreshed {refreshed[-1]['key_id']}")
             assert service.stop() == 0
+        told(service)
         for target in world.targets:
             after = state(world, target)
             assert after.key_id == SECOND_KEY or after.started_at < moment + 1
@@ -329,6 +339,6 @@ def test_f13_two_rotate_at_once(told: Told) -> None:
         wire.fate = meanwhile
         done = world.run("key", "rotate", "prod", str(mine))
         assert done.returncode == 9, done.stderr
-        told(done.stderr)
+        told(done)
         at_address(world, world.server.address)
         assert world.must("push", "sales").count("TESTKEY003") == 1

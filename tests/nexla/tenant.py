@@ -53,7 +53,7 @@ class Tenant:
         session = http.session(
             limits=limits, retry_methods=RETRY_METHODS, wait=self.waits.append, uniform=lambda _, high: high
         )
-        return NexlaClient(session, url or self.nexla.url, Secret(key), self.clock)
+        return NexlaClient(session, url or self.nexla.url, lambda: Secret(key), self.clock)
 
     def token(self, **changes: Any) -> Secret:
         return Secret(self.signer.team(self.clock(), **changes))

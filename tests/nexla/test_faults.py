@@ -143,7 +143,9 @@ def test_a_slow_answer_ends_with_the_deadline(ready: Tenant, committed: bool) ->
 
 
 def test_nobody_listens() -> None:
-    client = NexlaClient(http.session(limits=Limits(attempts=1)), "http://127.0.0.1:9", Secret(SERVICE_KEY), Clock())
+    client = NexlaClient(
+        http.session(limits=Limits(attempts=1)), "http://127.0.0.1:9", lambda: Secret(SERVICE_KEY), Clock()
+    )
     with pytest.raises(NexlaError, match="nothing was changed") as caught:
         client.login()
     assert "api_url" in str(caught.value.hint)

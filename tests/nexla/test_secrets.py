@@ -51,8 +51,8 @@ def test_no_secret_is_shown(
     for number in range(len(_echoes(""))):
         client = ready.client = ready.new_client()
         client.login()
-        assert client._session is not None
-        secrets = (SERVICE_KEY, client._session.token.reveal(), token.reveal())
+        session, _ = client._session.enter()
+        secrets = (SERVICE_KEY, session.token.reveal(), token.reveal())
         if path == "/token":
             ready.nexla.end_sessions()
         ready.nexla.inject(_echoes(*secrets)[number], method=method, path=path, count=9)
@@ -61,7 +61,14 @@ def test_no_secret_is_shown(
         except NexlaError as error:
             shown = [_everything(error)]
         ready.nexla.heal()
-        shown += [repr(client), repr(vars(client)), caplog.text, *map(repr, caplog.records), *capfd.readouterr()]
+        shown += [
+            repr(client),
+            repr(vars(client)),
+            repr(vars(client._session)),
+            caplog.text,
+            *map(repr, caplog.records),
+            *capfd.readouterr(),
+        ]
         assert not any(secret in text for text in shown for secret in (*secrets, claims))
 
 
@@ -79,7 +86,7 @@ def test_the_wire(ready: Tenant) -> None:
     session = http.session(limits=LIMITS, retry_methods=RETRY_METHODS)
     seen: list[requests.PreparedRequest] = []
     session.hooks["response"].append(lambda response, **_: seen.append(response.request))
-    ready.client = NexlaClient(session, f"{ready.nexla.url}/", Secret(SERVICE_KEY), ready.clock)
+    ready.client = NexlaClient(session, f"{ready.nexla.url}/", lambda: Secret(SERVICE_KEY), ready.clock)
     ready.push()
     login, get, put, _ = seen
     assert login.headers["Authorization"] == f"Basic {SERVICE_KEY}"

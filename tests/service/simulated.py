@@ -34,6 +34,8 @@ LIFE = 1080
 ALARM = 300
 GOOD = (Seen(VAULT, "GET", good=True), Seen(HOST, "PUT", good=True), Seen(HOST, "GET", good=True))
 BROKEN = (Seen(VAULT, "GET", good=True), Seen(HOST, "PUT", good=False))
+READ = (Seen(VAULT, "GET", good=True), Seen(HOST, "GET", good=True))
+SEALED = (Seen(VAULT, "GET", good=False),)
 _LATE = 0.1  # seconds by which a busy loop hears of an attempt that has ended
 
 
@@ -59,6 +61,7 @@ class PretendedCrew:
         self.took = 0.0
         self.workers = 0
         self.most = 0
+        self.woken = False
         self._ends: list[tuple[float, int, Done]] = []
         self._under_way: set[Track] = set()
         self._number = count()
@@ -72,7 +75,8 @@ class PretendedCrew:
         self._under_way.add(track)
 
     def finished(self, wait: float) -> Sequence[Done]:
-        until = self.time.elapsed + wait
+        until = self.time.elapsed + (0 if self.woken else wait)
+        self.woken = False
         if not self._ends or self._ends[0][0] > until:
             self.time.elapsed = until
             return []
@@ -84,7 +88,7 @@ class PretendedCrew:
         return found
 
     def wake(self) -> None:
-        pass
+        self.woken = True
 
     def resize(self, workers: int) -> None:
         self.workers = workers
@@ -99,7 +103,8 @@ class Simulation:
     """Targets, spread evenly over service keys, and what becomes of their tokens.
 
     Attributes:
-        fault: "outage" (a connection that fails), "hole" (one that hangs), or None, by target and moment.
+        fault: "outage" (a connection that fails), "hole" (one that hangs), "refused" (before anything is written; the
+            hosts are well), "sealed" (Vault answers nothing good), or None, by target and moment.
         least: the least validity left when the next token arrived.
         gaps: tokens that were dead when the next one arrived.
         near: targets and tokens that had less than the alarm left when the next one arrived.
@@ -186,8 +191,11 @@ class Simulation:
             error = NexlaError("no answer", retryable=True)
             after = failed(target, tried, error, now + self.crew.took)
             self.states[target.name] = after
-            return Attempted(Result(target, "due", after, None, recorded=True), after, BROKEN)
+            seen = {"refused": READ, "sealed": SEALED}.get(fault, BROKEN)
+            return Attempted(Result(target, "due", after, None, recorded=True), after, seen)
         self.crew.took = self.took
+        if VAULT in self.traffic.proving:
+            self.traffic.answered(VAULT)
         left = before.expires_at - (now + self.took)
         if before.expires_at:
             self.least = min(self.least, left)

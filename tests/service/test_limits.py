@@ -1,21 +1,18 @@
-"""Breaker, retry budget, rate, capacity and shards: pure parts, moment by moment."""
+"""Breaker, retry budget, rate and shards: pure parts, moment by moment."""
 
-import math
+from bisect import bisect_left
 
 import pytest
 
 from tests.test_rotation import TARGET
-from vault_asc.config import Target
 from vault_asc.errors import ConfigError
-from vault_asc.nexla.allowance import DEFAULT, Allowance, allowance_in
+from vault_asc.nexla.allowance import DAY, Allowance, allowance_in
 from vault_asc.service.breaker import FAILURES, PAUSE, Breaker, Mode
 from vault_asc.service.budget import RetryBudget
-from vault_asc.service.capacity import check, loads
 from vault_asc.service.hosts import Hosts, Room
 from vault_asc.service.pace import Pace
 from vault_asc.service.shard import Shard
 from vault_asc.service.traffic import Seen
-from vault_asc.tokens import TokenRequest
 
 # --- the breaker ---------------------------------------------------------------------------------------------------
 
@@ -163,11 +160,55 @@ def test_reads_count_too() -> None:
 def test_what_an_attempt_took_beyond_its_share_is_paid_later_and_what_it_left_is_given_back() -> None:
     pace = Pace(Allowance(8, 12))
     pace.take(0, writes=1, reads=1)
-    before = pace.free_at
+    before = pace.begins_at()
     pace.settle(writes=8, reads=0)
-    assert pace.free_at == before + 1
+    assert pace.begins_at() == before + 1
     pace.settle(writes=-8, reads=0)
-    assert pace.free_at == before
+    assert pace.begins_at() == before
+
+
+def test_a_third_call_costs_a_read_and_not_a_write_too() -> None:
+    pace, now, count = Pace(Allowance(8, 12)), 0.0, 0
+    while now < 100:
+        now = max(now, pace.begins_at())
+        pace.take(now, writes=1, reads=1)
+        pace.settle(writes=0, reads=1)
+        count += 1
+    assert count == pytest.approx(600, abs=3)
+
+
+@pytest.mark.parametrize("share", [2, 3, 10])
+def test_attempts_that_end_before_nexla_is_asked_let_no_more_writes_through(share: int) -> None:
+    """Of so many attempts one writes; the others give their share back at once."""
+    pace, now, written, count = Pace(Allowance(8, 12)), 0.0, [], 0
+    while now < 60:
+        now = max(now + 0.001, pace.begins_at())
+        pace.take(now, writes=1, reads=2)
+        count += 1
+        if count % share:
+            pace.settle(writes=-1, reads=-2)
+        else:
+            pace.settle(writes=0, reads=-1)
+            written.append(now)
+    assert max(sum(at <= other < at + 1 for other in written) for at in written) <= 9
+    assert len(written) > 460
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_no_day_sees_more_writes_than_it_may_whatever_is_tried(beyond: int) -> None:
+    """With attempts whose calls are repeated now and then, and after hours of rest."""
+    limit = 5000
+    pace, now, written, number = Pace(Allowance(8, 12, limit, limit * 2)), 20 * 3600.0, [], 0
+    while now < 3.2 * DAY:
+        now = max(now, pace.begins_at())
+        pace.take(now, writes=1, reads=1)
+        written += [now] * (1 + (number % 200 == 0) * beyond)
+        pace.settle(writes=(number % 200 == 0) * beyond, reads=0)
+        number += 1
+        if number == 6000:
+            now += 6 * 3600
+    most = max(bisect_left(written, at + DAY) - first for first, at in enumerate(written))
+    assert 0.97 * limit < most <= limit
 
 
 @pytest.mark.parametrize(
@@ -186,6 +227,18 @@ def test_what_an_attempt_took_beyond_its_share_is_paid_later_and_what_it_left_is
         ({"second": {"medium": {"limit": 0}, "light": {"limit": 12}}}, None),
         ({"second": {"medium": {"limit": "8"}, "light": {"limit": True}}}, None),
         ({"second": [], "day": 3}, None),
+        # what no server that counts calls would tell
+        ({"second": {"medium": {"limit": 5e-324}, "light": {"limit": 5}}}, None),
+        ({"second": {"medium": {"limit": 0.001}, "light": {"limit": 1}}}, None),
+        ({"second": {"medium": {"limit": 8}, "light": {"limit": 1e308}}}, None),
+        ({"second": {"medium": {"limit": 8}, "light": {"limit": 10**400}}}, None),
+        (
+            {
+                "second": {"medium": {"limit": 8}, "light": {"limit": 12}},
+                "day": {"medium": {"limit": 7}, "light": {"limit": 1e300}},
+            },
+            Allowance(8, 12),
+        ),
     ],
 )
 def test_what_nexla_grants_is_read_tolerantly(answer: dict[str, object], expected: Allowance | None) -> None:
@@ -195,48 +248,16 @@ def test_what_nexla_grants_is_read_tolerantly(answer: dict[str, object], expecte
 def test_a_configured_rate_only_lowers_what_nexla_grants() -> None:
     assert Allowance(8, 12, 100, 200).at_most(4) == Allowance(4, 6, 100, 200)
     assert Allowance(8, 12).at_most(50) == Allowance(8, 12)
+    assert Allowance(1000, 12).at_most(8) == Allowance(8, 12)
+    assert Allowance(1000, 3).at_most(8) == Allowance(8, 3)
     assert Allowance(8, 12, 100, 200).part(0.5) == Allowance(4, 6, 50, 100)
-
-
-# --- capacity ------------------------------------------------------------------------------------------------------
-
-
-def many(count: int, account: str = "default", lifetime: int = 1140) -> list[Target]:
-    return [TARGET._replace(name=f"{account}-{n}", nexla=account, request=TokenRequest(lifetime)) for n in range(count)]
-
-
-DAILY = Allowance(8, 12, 172_800, 259_200)
-
-
-def test_the_budget_of_a_day_carries_1080_targets_and_the_refusal_shows_the_arithmetic() -> None:
-    check(loads(many(1080), {"default": DAILY}))
-    with pytest.raises(ConfigError) as caught:
-        check(loads(many(5000), {"default": DAILY}))
-    assert "5000 > 1080; 5000 targets need 8e+05 refreshes a day" in caught.value.message
-    assert "may make 1.728e+05" in caught.value.message
-    assert caught.value.hint is not None
-    assert "shard over 5 service keys" in caught.value.hint
-
-
-def test_without_a_budget_for_the_day_the_second_counts() -> None:
-    [load] = loads(many(4320), {"default": DEFAULT})
-    assert (load.capacity, load.keys_needed, load.daily) == (4320, 1, False)
-    check([load])
-    with pytest.raises(ConfigError, match=r"4321 > 4320; .* refreshes a second"):
-        check(loads(many(4321), {"default": DEFAULT}))
-
-
-def test_short_lives_cost_more_and_accounts_count_apart() -> None:
-    found = loads([*many(10, "a"), *many(10, "b", 120)], {"a": DAILY, "b": DAILY, "unused": DAILY})
-    assert [(load.account, load.targets, load.capacity) for load in found] == [("a", 10, 1080), ("b", 10, 60)]
-    assert math.isclose(found[0].used, 10 / 1080)
 
 
 # --- shards --------------------------------------------------------------------------------------------------------
 
 
 def test_shards_are_disjoint_complete_even_and_fixed() -> None:
-    targets = many(3000)
+    targets = [TARGET._replace(name=f"default-{n}") for n in range(3000)]
     parts = [Shard(n, 3).of(targets) for n in range(3)]
     assert sorted(t.name for part in parts for t in part) == sorted(t.name for t in targets)
     assert all(900 < len(part) < 1100 for part in parts)

@@ -1,28 +1,20 @@
-"""The listener: where it may be, what it answers, and what it refuses."""
+"""The listener: what it answers, and what it refuses."""
 
 import contextlib
 import logging
-import os
 import socket
-import stat
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.integration.worlds import until
-from tests.service.looked_at import ANY_PORT, Looked, begin, looked_at, samples, socket_path
+from tests.service.looked_at import Looked, begin, looked_at, samples
 from tests.service.simulated import HOST, VAULT, Simulation
-from tests.test_config import read, refused
-from vault_asc.errors import ConfigError
-from vault_asc.listen import Listen, parse_listen
 from vault_asc.outcome import Outcome
 from vault_asc.service.breaker import Mode
 from vault_asc.service.events import Event
 from vault_asc.service.listening import server
-from vault_asc.service.listening.sockets import listening
 from vault_asc.service.skew import Sample
 
 
@@ -41,86 +33,6 @@ def raw(looked: Looked, *parts: bytes) -> bytes:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-# --- where ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1:9411", "127.8.0.1:1", "[::1]:9411", "unix:///run/vault-asc/run.sock"])
-def test_loopback_and_unix_sockets_are_listened_on(text: str) -> None:
-    assert str(parse_listen(text, "x")) == text
-    listen = read(f'[run]\nlisten = "{text}"').run.listen
-    assert listen is not None
-    assert str(listen) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("0.0.0.0:9411", ":9411", "9411", "10.0.0.1:9411", "[::]:9411", "localhost:9411", "example.com:80", "127.0.0.1"),
-        *("127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:9411/x", "127.0.0.999:1", "[::1%lo]:1", "http://127.0.0.1:9411"),
-        *("unix://run.sock", "unix://", "unix:///", "unix:///a\\nb", "unix:///" + "x" * 120, "[127.0.0.1.]:1", "\u066127.0.0.1:1"),
-    ],
-)  # fmt: skip
-def test_nothing_else_is(text: str) -> None:
-    assert "run.listen" in refused(f'[run]\nlisten = "{text}"')
-
-
-def test_by_default_nothing_listens() -> None:
-    assert read("[run]\n").run.listen is None
-
-
-def test_a_port_in_use_is_an_error_of_the_configuration() -> None:
-    with listening(ANY_PORT) as opened:
-        listen = Listen(host="127.0.0.1", port=opened.getsockname()[1])
-        with pytest.raises(ConfigError, match="nothing was begun"), listening(listen):
-            pass
-
-
-def test_a_unix_socket_is_for_our_user_alone_and_goes_with_the_listener(tmp_path: Path) -> None:
-    listen = socket_path(tmp_path)
-    assert listen.path is not None
-    before = os.umask(0)
-    try:
-        with looked_at(Simulation(1), listen=listen):
-            assert stat.S_IMODE(listen.path.stat().st_mode) == 0o600
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(listen.path))
-                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: whatever\r\n\r\n")
-                assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
-    finally:
-        os.umask(before)
-    assert not listen.path.exists()
-
-
-def test_a_socket_that_was_left_behind_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
-    listen = socket_path(tmp_path)
-    assert listen.path is not None
-    with socket.socket(socket.AF_UNIX) as killed:
-        killed.bind(str(listen.path))
-    with listening(listen):
-        with pytest.raises(ConfigError, match="another process listens"), listening(listen):
-            pass
-        assert listen.path.exists(), "that of the other one stays"
-        listen.path.unlink()
-        listen.path.write_text("somebody else's by now")
-    assert listen.path.read_text() == "somebody else's by now"
-    with pytest.raises(ConfigError, match="is no socket"), listening(listen):
-        pass
-    with pytest.raises(ConfigError, match="no such file"), listening(socket_path(tmp_path / "missing")):
-        pass
-
-
-def test_without_the_library_for_metrics_the_start_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("prometheus_client")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    for part in ("metrics", "answers"):
-        monkeypatch.delitem(sys.modules, f"vault_asc.service.listening.{part}")
-        monkeypatch.delattr(f"vault_asc.service.listening.{part}")
-    with pytest.raises(ConfigError, match="prometheus_client is not installed") as caught, looked_at(Simulation(1)):
-        pass
-    assert caught.value.hint is not None
-    assert "vault-asc[service]" in caught.value.hint
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------
@@ -178,6 +90,8 @@ def test_the_metrics_say_what_is_known(looked: Looked) -> None:
     assert found["vault_asc_targets"] == {("key-0",): 2, ("key-1",): 1}
     assert found["vault_asc_capacity_targets"]["key-1",] > 100
     assert found["vault_asc_workers"][()] == 32
+    assert found["vault_asc_oldest_attempt_seconds"][()] == 0
+    assert found["vault_asc_log_lines_lost_total"][()] == 0
     assert "process_resident_memory_bytes" in found
 
 
@@ -186,6 +100,16 @@ def test_attempts_are_counted_by_how_they_ended() -> None:
     with looked_at(sim) as looked:
         sim.run(30, looked.service)
         assert looked.metrics()["vault_asc_attempts_total"]["not written",] == sim.attempts["target-0"] >= 3
+
+
+def test_an_attempt_that_hangs_is_told_and_seen() -> None:
+    sim = Simulation(2, hole=300, fault=lambda target, _: "hole" if target.name == "target-1" else None)
+    with looked_at(sim) as looked:
+        sim.run(70, looked.service)
+        assert looked.metrics()["vault_asc_oldest_attempt_seconds"][()] == pytest.approx(70, abs=6)
+        events = until(lambda: [event for event in looked.events if event.name == "attempt hangs"], "an event")
+        assert [event.target for event in events] == ["target-1"]
+        assert looked.get("/healthz").status == 200, "the others go on"
 
 
 def test_a_target_without_a_token_has_none_left_and_no_secret_is_in_a_label() -> None:
@@ -336,6 +260,18 @@ def test_who_is_slow_is_let_go_and_who_holds_all_threads_keeps_nobody_out_for_lo
         for connection in idle:
             connection.close()
     until(lambda: threading.active_count() <= threads, "threads that have ended")
+
+
+def test_who_is_quick_is_answered_however_many_are_slow(looked: Looked) -> None:
+    idle = [looked.connect() for _ in range(server.THREADS + 8)]
+    try:
+        for connection in idle:
+            connection.sendall(b"G")
+        assert all(looked.get("/healthz").status == 200 for _ in range(5))
+        assert looked.metrics()
+    finally:
+        for connection in idle:
+            connection.close()
 
 
 def _answers(looked: Looked) -> bool:

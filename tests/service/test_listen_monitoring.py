@@ -12,6 +12,7 @@ import pytest
 from tests.service.looked_at import looked_at
 from tests.service.simulated import HOST, Simulation
 from vault_asc.rotation import ALARM
+from vault_asc.service.listening import hanging
 from vault_asc.service.listening.observer import HANGS
 from vault_asc.service.skew import REFUSE, WARN, Sample
 
@@ -79,6 +80,7 @@ def test_the_rules_go_by_the_numbers_of_the_program() -> None:
     assert f"vault_asc_host_clock_skew_seconds) > {WARN:.0f}" in ALERTS
     assert f"vault_asc_host_clock_skew_seconds) > {REFUSE:.0f}" in ALERTS
     assert f"vault_asc_loop_age_seconds > {HANGS:.0f}" in ALERTS
+    assert f"vault_asc_oldest_attempt_seconds > {hanging.HANGS:.0f}" in ALERTS
     assert pytest.approx(300) == 1080 * ALARM
 
 

@@ -24,6 +24,9 @@ from vault_asc.service.events import Event
 from vault_asc.service.listening.heartbeat import Heartbeat
 from vault_asc.service.listening.notify import Notifier
 from vault_asc.service.listening.outside import Outside
+from vault_asc.service.log import FLUSH
+from vault_asc.service.loop import GRACE
+from vault_asc.vault.logins import LAST_CALL
 
 UNIT = Path(__file__).parents[2] / "docs" / "systemd" / "vault-asc-run.service"
 ANALYZE = shutil.which("systemd-analyze")
@@ -226,4 +229,13 @@ def test_the_unit_gives_the_service_the_time_that_it_needs() -> None:
     text = UNIT.read_text()
     assert "Type=notify\n" in text
     assert int(re.findall(r"WatchdogSec=(\d+)", text)[0]) >= 45, "a loop counts as hanging after 30 s"
-    assert int(re.findall(r"TimeoutStopSec=(\d+)", text)[0]) > 10
+    stop = GRACE + LAST_CALL + FLUSH
+    assert int(re.findall(r"TimeoutStopSec=(\d+)", text)[0]) > stop + 3
+
+
+def test_the_unit_is_started_again_for_ever_whatever_ended_it() -> None:
+    settings = dict(re.findall(r"(?m)^(\w+)=(.*)$", UNIT.read_text()))
+    assert settings["Restart"] == "on-failure"
+    assert settings["StartLimitIntervalSec"] == "0"
+    assert int(settings["RestartSec"]) >= 10, "a server that is away is not asked all the time"
+    assert "RestartPreventExitStatus" not in settings

@@ -247,6 +247,24 @@ def test_a_sealed_vault_is_asked_ever_more_seldom(stage: Stage, read: Callable[[
     assert read() == THERE
 
 
+def test_a_vault_that_was_away_for_days_is_asked_as_often_as_after_an_hour(
+    stage: Stage, read: Callable[[], object]
+) -> None:
+    stage.wire.fate = lambda _method, _path: SEALED
+    with pytest.raises(VaultUnavailableError):
+        read()
+    assert stage.login._failure is not None
+    stage.login._failure = stage.login._failure._replace(tries=100_000)
+    for _ in range(2):
+        stage.clock.now += 61
+        with pytest.raises(VaultUnavailableError, match="is sealed"):
+            read()
+        assert stage.login._failure.until == stage.clock.now + 60
+    stage.wire.fate = lambda _method, _path: None
+    stage.clock.now += 61
+    assert read() == THERE
+
+
 @pytest.mark.parametrize("fate", [SEALED, LOSE_ANSWER, LOSE_REQUEST])
 def test_a_login_is_not_sent_again_on_its_own_though_the_call_that_needs_it_may_be(
     stage: Stage, fate: Answer | str

@@ -3,10 +3,11 @@
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from tests.service.simulated import HOST, NOW, VAULT, Simulation
+from tests.service.simulated import HOST, NOW, VAULT, Simulation, no_fault
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError
 from vault_asc.outcome import Outcome
@@ -14,11 +15,13 @@ from vault_asc.push import Result
 from vault_asc.rotation import TargetState
 from vault_asc.service.attempt import Attempted
 from vault_asc.service.breaker import Mode
+from vault_asc.service.loop import Service
 from vault_asc.service.plan import Plan
 from vault_asc.service.skew import Sample
 from vault_asc.service.view import view
 
 FAST = 1000.0
+LIFE = {"mandatory", "expired", "recovered"}
 
 
 def dead(*names: str) -> Callable[[Target, float], str | None]:
@@ -144,6 +147,86 @@ def test_what_a_push_beside_it_has_done_is_taken_over() -> None:
     assert len(calls) <= 2, "no hot loop"
 
 
+# --- hosts that are dead ---
+
+
+def hours(sim: Simulation, service: Service, seconds: float = 3600) -> float:
+    """Let the host be dead for so long; when that began."""
+    sim.attempts.clear()
+    sim.begun.clear()
+    sim.events.clear()
+    sim.quiet, sim.fault = False, lambda _target, _now: "outage"
+    begin = sim.time.wall()
+    sim.run(seconds, service)
+    return begin
+
+
+@pytest.mark.parametrize(("count", "took"), [(1, 0.05), (4, 0.05), (50, 0.05), (2000, 6.0)])
+def test_the_breaker_of_a_dead_host_opens_and_stays_open_however_many_targets_it_has(count: int, took: float) -> None:
+    sim = Simulation(count, workers=16, took=took)
+    sim.give_life(520)
+    service = sim.service()
+    begin = hours(sim, service, 2400)
+    opened = [at for at, event in sim.events if event.name == "breaker" and event.facts["mode"] == "open"]
+    assert opened[0] - begin < 600, "when the last target that was well has failed, at the latest"
+    assert service.hosts.breakers[HOST].mode is not Mode.CLOSED
+    late = [at for at, _ in sim.begun if at > begin + 1200]
+    assert len(late) == pytest.approx(1200 / (30 + took), rel=0.1), "every token is dead, and nobody knocks any more"
+    assert {event.target for event in sim.told("mandatory")} == {target.name for target in sim.targets}
+    sim.fault, sim.took = no_fault, 0.05
+    sim.run(90 + count / 6, service)
+    assert service.hosts.breakers[HOST].mode is Mode.CLOSED
+    assert sim.told("breaker")[-1].facts["mode"] == "closed"
+    assert service.traffic.closed == frozenset()
+    assert not any(state.failures for state in sim.states.values())
+
+
+def test_a_probe_of_vault_at_a_slow_nexla_holds_up_nobody() -> None:
+    sim = fast(200, quiet=False)
+    service = sim.run(400)
+    sim.fault = lambda _target, _now: "sealed"
+    sim.run(300, service)
+    assert service.hosts.breakers[VAULT].mode is not Mode.CLOSED
+    assert service.hosts.breakers[HOST].mode is Mode.CLOSED
+    sim.fault, sim.took = no_fault, 40
+    sim.begun.clear()
+    sim.run(60, service)
+    assert service.hosts.breakers[VAULT].mode is Mode.CLOSED
+    assert max(at for at, _ in sim.begun[:12]) - sim.begun[0][0] < 1
+
+
+@pytest.mark.parametrize("fault", ["outage", "hole"])
+def test_targets_that_always_fail_are_not_all_the_probes_of_a_host_that_is_well_again(fault: str) -> None:
+    lost = {f"target-{n}" for n in range(15)}
+    sim = Simulation(100, workers=16, took=0.05)
+    sim.give_life(700)
+    sim.fault = lambda target, _: fault if target.name in lost else None
+    service = sim.run(600)
+    hours(sim, service, 2000)
+    sim.fault = lambda target, _: fault if target.name in lost else None
+    sim.run(300, service)
+    assert {name for name, state in sim.states.items() if state.failures} == lost
+    assert service.hosts.breakers[HOST].mode is Mode.CLOSED
+
+
+@pytest.mark.parametrize("before", [1, 9])
+def test_who_is_about_to_die_knocks_although_others_that_are_well_or_new_or_dead_wait_too(before: int) -> None:
+    sim = Simulation(40, workers=16, took=0.05, quiet=False)
+    near = [f"target-{n}" for n in range(5)]
+    sim.give_life(560)
+    sim.give_life(290, *near)
+    sim.give_life(2, "target-38")
+    for name in near:
+        sim.states[name] = replace(sim.states[name], failures=before, next_try=sim.time.wall() + 1)
+    del sim.states["target-39"]
+    service = sim.service()
+    begin = hours(sim, service, 400)
+    for name in near:
+        knocks = [at - begin for at, who in sim.begun if who == name and at - begin < 250]
+        assert max(after - at for at, after in itertools.pairwise([0.0, *knocks, 250.0])) < 17, "every 15 s"
+    assert len([at for at, who in sim.begun if who in near and at - begin > 292]) < 6, "the dead do not knock"
+
+
 # --- order ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +274,39 @@ def test_a_jump_of_the_clock_is_told_and_makes_no_storm(jump: float) -> None:
     assert len(sim.attempts) == 100
     assert service.traffic.skews.all(sim.time.elapsed) == {}, "what was measured by the old clock says nothing"
     assert all(state.issued_at <= sim.time.wall() for state in sim.states.values())
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_stays_wrong_makes_no_hot_loop(jump: float) -> None:
+    sim = fast(20)
+    service = sim.run(1000)
+    sim.attempts.clear()
+    sim.fault = lambda _target, _now: "refused"
+    sim.time.ahead += jump
+    sim.run(300, service)
+    assert len(sim.attempts) == 20
+    assert max(sim.attempts.values()) < 300 / 10, "as after any failure, in a hurry each 15 s or a little less"
+    sim.fault = no_fault
+    sim.time.ahead -= jump
+    sim.run(10, service)
+    assert not any(state.failures for state in sim.states.values()), "all are well again at once"
+
+
+def test_what_a_wrong_clock_told_is_taken_back_and_the_truth_is_told_all_the_same() -> None:
+    sim = fast(1)
+    service = sim.run(5)
+    sim.fault = lambda _target, _now: "refused"
+    sim.run(100, service)
+    sim.time.ahead += 3600
+    sim.run(20, service)
+    assert [event.name for _, event in sim.events if event.name in LIFE] == ["mandatory", "expired"]
+    sim.events.clear()
+    sim.time.ahead -= 3600
+    sim.run(20, service)
+    assert [event.name for _, event in sim.events if event.name in LIFE] == ["recovered"]
+    sim.run(1080, service)
+    assert [event.name for _, event in sim.events if event.name in LIFE] == ["recovered", "mandatory", "expired"]
+    assert sim.told("mandatory")[0].facts["left"] == pytest.approx(300, abs=1)
 
 
 # --- reload, stop, once --------------------------------------------------------------------------------------------

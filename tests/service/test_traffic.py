@@ -1,5 +1,7 @@
 """What the service learns of real calls, and its say in retries, over the HTTP policy."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -12,7 +14,7 @@ from tests.test_rotation import NOW, TARGET
 from tests.test_rotation import World as Pretended
 from vault_asc import http
 from vault_asc.errors import NexlaError
-from vault_asc.http.watching import watch
+from vault_asc.http.watching import watch, watching
 from vault_asc.service.attempt import guarded
 from vault_asc.service.skew import Sample, SkewError
 from vault_asc.service.traffic import Seen, Traffic
@@ -96,6 +98,41 @@ def test_the_servers_clock_is_compared_with_ours(server: FaultServer, traffic: T
         told.ended(ended)
     skew = traffic.skews.of("h:1", time.monotonic())
     assert skew == pytest.approx(89, abs=1.5)
+
+
+def test_a_body_that_comes_late_is_no_wrong_clock(traffic: Traffic) -> None:
+    then = formatdate(time.time() - 40, usegmt=True)
+    with traffic.recorded():
+        told = watch()
+        assert told is not None
+        told.ended(http.EndedCall("h:1", "GET", 200, date=then, body_took=40.0))
+    assert traffic.skews.of("h:1", time.monotonic()) == pytest.approx(0, abs=1)
+
+
+def test_the_time_that_a_body_takes_is_measured() -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+            time.sleep(0.2)
+            connection.sendall(b"{}")
+
+    ended: list[http.EndedCall] = []
+
+    class Watcher:
+        def may_repeat(self, _: str) -> bool:
+            return False
+
+        def ended(self, call: http.EndedCall) -> None:
+            ended.append(call)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, http.session() as session, watching(Watcher()):
+        server = threading.Thread(target=answer)
+        server.start()
+        session.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        server.join()
+    assert 0.15 < ended[0].body_took < 5
 
 
 def test_nothing_is_minted_by_a_wrong_clock_and_a_mended_one_is_noticed(traffic: Traffic) -> None:

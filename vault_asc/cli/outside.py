@@ -8,8 +8,8 @@ import click
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from vault_asc.service.events import Tell
     from vault_asc.service.listening.outside import Outside
+    from vault_asc.service.log import Log
     from vault_asc.settings import Config
 
 listen_option = click.option(
@@ -20,7 +20,7 @@ listen_option = click.option(
 
 
 def seen_from_outside(
-    listen: str | None, config: "Config", tell: "Tell", *, once: bool
+    listen: str | None, config: "Config", log: "Log", *, once: bool
 ) -> "AbstractContextManager[Outside]":
     """Listener and systemd for the time of a block; a single pass has no listener. `ConfigError`."""
     from vault_asc.listen import parse_listen
@@ -28,4 +28,4 @@ def seen_from_outside(
     from vault_asc.service.listening.outside import outside
 
     where = config.run.listen if listen is None else parse_listen(listen, "--listen")
-    return outside(None if once else where, Notifier.of(os.environ), tell)
+    return outside(None if once else where, Notifier.of(os.environ), log.tell, lambda: log.lost)

@@ -24,6 +24,12 @@ address = "https://vault.example:8200"   # VAULT_ADDR and BAO_ADDR beat it
 # namespace = "team-a"
 # ca_file = "/etc/vault-asc/ca.pem"
 
+# How `vault-asc run` logs in by itself; left out it takes a Vault token as the other commands do.
+# [vault.auth]
+# method         = "approle"             # or "kubernetes", "jwt": these need role = "..." and no files of AppRole
+# role_id_file   = "/etc/vault-asc/role_id"
+# secret_id_file = "/etc/vault-asc/secret_id"
+
 [store]
 mount         = "secret"                 # a KV version 2 mount
 prefix        = "asc"                    # or "asc/team-a"
@@ -45,6 +51,7 @@ dir = "/var/lib/vault-asc"
 # workers  = 16                          # attempts at the same time
 # rate     = 8                           # writes per second and service key; left out: what Nexla tells
 # replicas = 1                           # hosts that keep the same targets fresh
+# listen   = "127.0.0.1:9411"            # health, metrics, status page; or "unix:///run/vault-asc/run.sock"
 
 # Where a new key is tried before it is staged; left out it is Apple's own address.
 # [appstoreconnect]

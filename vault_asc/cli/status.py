@@ -14,6 +14,7 @@ from vault_asc.errors import ConfigError, SomeTargetsFailedError, TargetError
 if TYPE_CHECKING:
     from vault_asc.config import Config, Target
     from vault_asc.rotation import TargetState
+    from vault_asc.service.shard import Shard
     from vault_asc.state import StateDir
 
 _IN_A_ROW: Final = 3  # attempts that failed before anything was written, and then somebody should be told
@@ -26,9 +27,15 @@ _IN_A_ROW: Final = 3  # attempts that failed before anything was written, and th
     is_flag=True,
     help="Exit with 8 (all) or 10 (some) when a token has little life left, Apple refuses it, or attempts keep failing.",
 )
+@click.option(
+    "--shard",
+    default="0/1",
+    show_default=True,
+    help="Only the targets that run --shard keeps fresh with the same words: 1/4, auto/4.",
+)
 @click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
 @config_option
-def status(*, as_json: bool, check: bool, watch: bool, connection: Connection) -> int:
+def status(*, as_json: bool, check: bool, shard: str, watch: bool, connection: Connection) -> int:
     """Show how fresh each target is.
 
     Age of its token, time left, how the last attempt ended, when the next one is. Asks no server.
@@ -38,8 +45,10 @@ def status(*, as_json: bool, check: bool, watch: bool, connection: Connection) -
     """
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
+    from vault_asc.service.shard import Shard
     from vault_asc.state import StateDir
 
+    part = Shard.parse(shard, os.environ)
     config = connection.config()
     if check and not config.targets:
         where = f'"{config.path}"' if config.path else "the configuration"
@@ -53,8 +62,8 @@ def status(*, as_json: bool, check: bool, watch: bool, connection: Connection) -
     if watch:
         from vault_asc.cli.watching import watch_status
 
-        watch_status(lambda now: snapshot(config, states, now), as_json=as_json)
-    shown = snapshot(config, states, system_clock())
+        watch_status(lambda now: snapshot(config, states, now, part), as_json=as_json)
+    shown = snapshot(config, states, system_clock(), part)
     click.echo(json.dumps(shown.document(), indent=2) if as_json else "\n".join(shown.lines()))
     alarms = sum(1 for row in shown.rows if row["alarm"])
     if not check or not alarms:
@@ -63,12 +72,21 @@ def status(*, as_json: bool, check: bool, watch: bool, connection: Connection) -
 
 
 class Snapshot(NamedTuple):
-    """What the state files tell at a moment, in Unix seconds: each target, the Agent, and how many it renders itself."""
+    """What the state files tell.
+
+    Attributes:
+        now: the moment, in Unix seconds.
+        rows: each target of the shard.
+        agent: when it ticked.
+        rendered: how many targets it renders itself.
+        shard: whose targets they are.
+    """
 
     now: float
     rows: list[dict[str, Any]]
     agent: dict[str, Any]
     rendered: int
+    shard: "Shard"
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,16 +94,16 @@ class Snapshot(NamedTuple):
 
     def lines(self) -> list[str]:
         """For people."""
-        return _lines(self.rows, self.agent, self.now, rendered=self.rendered)
+        return _lines(self)
 
 
-def snapshot(config: "Config", states: "StateDir", now: float) -> Snapshot:
-    """Look at all state files."""
+def snapshot(config: "Config", states: "StateDir", now: float, part: "Shard") -> Snapshot:
+    """Look at the state files of a shard."""
     rows = [
         _describe(target, states.load(target.name), now) | {"attempt_began": states.unended(target.name) or None}
-        for target in config.targets
+        for target in part.of(config.targets)
     ]
-    return Snapshot(now, rows, _agent(config, states.last_tick(), now), len(config.rendered))
+    return Snapshot(now, rows, _agent(config, states.last_tick(), now), len(config.rendered), part)
 
 
 def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, Any]:
@@ -126,11 +144,13 @@ def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:
     return {"last_tick": last_tick, "stopped": now - last_tick > 3 * config.agent.tick + 60}
 
 
-def _lines(rows: list[dict[str, Any]], agent: dict[str, Any], now: float, *, rendered: int) -> list[str]:
+def _lines(seen: Snapshot) -> list[str]:
+    rows, agent, now, rendered = seen.rows, seen.agent, seen.now, seen.rendered
+    nobody = "no targets are configured" if seen.shard.parts == 1 else f"no targets are in the shard {seen.shard}"
     header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
     table = aligned([header, *(_cells(row, now) for row in rows)]) if rows else []
     shown = [
-        *(table or ["no targets are configured"] * (not rendered)),
+        *(table or [nobody] * (not rendered)),
         *(line for row in rows for line in _remarks(row, now)),
     ]
     if rendered:
@@ -147,7 +167,7 @@ def _remarks(row: dict[str, Any], now: float) -> Iterator[str]:
     if row["attempt_began"] is not None:
         yield (
             f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
-            " ended: it runs, or it was killed, and the next tick repeats it"
+            " ended: it runs, or it was killed, and then the next tick, or vault-asc run, repeats it"
         )
 
 

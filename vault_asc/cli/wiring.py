@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vault_asc.nexla.client import NexlaClient
     from vault_asc.refreshing import Ports
     from vault_asc.secret import Secret
+    from vault_asc.settings import SecretRef
     from vault_asc.store import Store
     from vault_asc.tokens import Token
     from vault_asc.vault import Login, Logins, Vault
@@ -141,27 +142,34 @@ class Connection(NamedTuple):
             if target.token_file is not None:
                 write_atomic(target.token_file, token.reveal().encode(), now=system_clock())
 
-        publisher = NexlaPublisher(lambda account: self.nexla(config, account, store.vault))
+        # A person who pushes may just have changed something at Nexla, so only what runs for ever trusts its memory.
+        publisher = NexlaPublisher(
+            lambda account: self.nexla(config, account, store.vault), trusting=self.logins is not None
+        )
         return Ports(system_clock, mint, write_token_file, publisher)
 
     @staticmethod
     def nexla(config: "Config", account: str, vault: "Vault") -> "NexlaClient":
-        """A client of a Nexla account; its service key is read from Vault now."""
+        """A client of a Nexla account; its service key is read from Vault at its first login, and when it is refused."""
         from vault_asc import http
         from vault_asc.clock import system_clock
         from vault_asc.nexla.client import LIMITS, RETRY_METHODS, NexlaClient
-        from vault_asc.secret import Secret
 
         settings = config.account(account)
-        ref = settings.service_key
-        value = vault.kv_read(ref.mount, ref.path).data.get(ref.field)
-        if not isinstance(value, str) or not value.strip():
-            raise ConfigError(
-                f'"{ref.mount}/{ref.path}" has no field "{ref.field}" with the Nexla service key',
-                hint=f"store it: vault kv put -mount={ref.mount} {ref.path} {ref.field}=-   (then paste it, Ctrl-D)",
-            )
         session = http.session(limits=LIMITS, ca_file=settings.ca_file, retry_methods=RETRY_METHODS)
-        return NexlaClient(session, settings.api_url, Secret(value.strip()), system_clock)
+        return NexlaClient(session, settings.api_url, lambda: _service_key(vault, settings.service_key), system_clock)
+
+
+def _service_key(vault: "Vault", ref: "SecretRef") -> "Secret":
+    from vault_asc.secret import Secret
+
+    value = vault.kv_read(ref.mount, ref.path).data.get(ref.field)
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(
+            f'"{ref.mount}/{ref.path}" has no field "{ref.field}" with the Nexla service key',
+            hint=f"store it: vault kv put -mount={ref.mount} {ref.path} {ref.field}=-   (then paste it, Ctrl-D)",
+        )
+    return Secret(value.strip())
 
 
 def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":

@@ -58,6 +58,7 @@ class Call:
         sent: whether this try may have reached the server.
         ever_sent: whether any try may have.
         pause: seconds before the next try.
+        answered_at: when the head of the last answer came, in seconds of `time.monotonic`; 0 before.
         retry_methods: methods that may be sent again after the server may have got them.
     """
 
@@ -69,6 +70,7 @@ class Call:
         self.sent = False
         self.ever_sent = False
         self.pause = 0.0
+        self.answered_at = 0.0
         self.retry_methods = policy.retry_methods | _repeatable.get()
 
     def sending(self) -> None:

@@ -104,7 +104,8 @@ class _Session(requests.Session):
                 cert=None,
                 proxies={},
             )
-            _tell(EndedCall(call.endpoint, method, answer.status_code, date=answer.headers.get("Date")))
+            date, took = answer.headers.get("Date"), time.monotonic() - call.answered_at
+            _tell(EndedCall(call.endpoint, method, answer.status_code, date=date, body_took=took))
             return answer  # noqa: TRY300 -- the context variable is reset in `finally` either way
         except (requests.RequestException, urllib3.exceptions.HTTPError) as exc:
             failure = _ours(exc, call)

@@ -18,6 +18,7 @@ class EndedCall(NamedTuple):
         status: HTTP status of the last answer; None when there was none that could be used.
         broken: whether the connection failed, the answer broke off, or none came in time.
         date: the answer's `Date` header, None without one.
+        body_took: seconds from the head of the answer, with that header, to its end.
     """
 
     endpoint: str
@@ -25,6 +26,7 @@ class EndedCall(NamedTuple):
     status: int | None
     broken: bool = False
     date: str | None = None
+    body_took: float = 0.0
 
 
 class Watch(Protocol):

@@ -10,6 +10,7 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -114,7 +115,9 @@ class _Connection(HTTPConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 breaks with http.client the same way
         """The whole answer, body included."""
-        return _whole(super().getresponse())
+        answer = super().getresponse()
+        current_call.get().answered_at = time.monotonic()
+        return _whole(answer)
 
 
 class _TLSConnection(_Connection, HTTPSConnection):

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 DAY: Final = 86_400.0
 _NO_LIMIT: Final = float("inf")
+_LEAST, _MOST = 1.0, 100_000.0  # calls a second; what tells less or more is no limit of a server that counts calls
+_ENDLESS: Final = 1e15  # calls a day; arithmetic and messages can bear it
 
 
 class Allowance(NamedTuple):
@@ -28,9 +30,9 @@ class Allowance(NamedTuple):
         return Allowance(*(number * share for number in self))
 
     def at_most(self, writes: float) -> "Allowance":
-        """No more writes in a second than these, and the reads in proportion."""
-        factor = min(1.0, writes / self.writes)
-        return self._replace(writes=self.writes * factor, reads=self.reads * factor)
+        """No more writes in a second than these, and reads in the usual proportion."""
+        reads = writes * DEFAULT.reads / DEFAULT.writes
+        return self._replace(writes=min(self.writes, writes), reads=min(self.reads, reads))
 
 
 DEFAULT: Final = Allowance()
@@ -38,16 +40,22 @@ DEFAULT: Final = Allowance()
 
 
 def allowance_in(answer: Mapping[str, Any]) -> Allowance | None:
-    """What an answer of `GET /limits` grants; None when it limits nothing, or is of another shape."""
+    """What an answer of `GET /limits` grants; None when it limits nothing, is of another shape, or absurd."""
     second, day = (answer.get(span) for span in ("second", "day"))
     writes, reads = _limit(second, "medium"), _limit(second, "light")
-    if writes is None or reads is None:
+    if writes is None or reads is None or not all(_LEAST <= number <= _MOST for number in (writes, reads)):
         return None
-    return Allowance(writes, reads, _limit(day, "medium") or _NO_LIMIT, _limit(day, "light") or _NO_LIMIT)
+    return Allowance(writes, reads, _of_day(day, "medium", writes), _of_day(day, "light", reads))
+
+
+def _of_day(day: object, kind: str, per_second: float) -> float:
+    """A day's limit that is below that of a second is none."""
+    limit = _limit(day, kind)
+    return limit if limit is not None and limit >= per_second else _NO_LIMIT
 
 
 def _limit(span: object, kind: str) -> float | None:
     entry = span.get(kind) if isinstance(span, dict) else None
     value = entry.get("limit") if isinstance(entry, dict) else None
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _NO_LIMIT
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _ENDLESS
     return float(value) if fits and value is not None else None

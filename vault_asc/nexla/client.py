@@ -8,7 +8,6 @@ have succeeded.
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from typing import Any, Final
 import requests
 
 from vault_asc.clock import Clock
-from vault_asc.errors import NexlaError
+from vault_asc.errors import NexlaError, VaultAscError
 from vault_asc.http import Limits
 from vault_asc.nexla import errors as nexla_errors
 from vault_asc.nexla.allowance import Allowance, allowance_in
 from vault_asc.nexla.auth_template import templates_in
 from vault_asc.nexla.errors import Action, Failure
+from vault_asc.nexla.session import Session, SharedSession
 from vault_asc.nexla.verdict import judge, speaks_of_session, worth_another_try
 from vault_asc.outcome import Outcome, Probe
 from vault_asc.secret import Secret
@@ -37,7 +37,6 @@ _CALL_TIME: Final = 15.0  # seconds, tries and pauses included
 _PROBE_TIME: Final = LIMITS.total
 _DEFAULT_SESSION: Final = 3600.0  # seconds, when the login does not say
 _MARGIN: Final = 60.0  # seconds before its end at which a session is no longer used
-_TOKENS_KEPT: Final = 8  # session tokens to mask; no two calls in flight lie further apart
 _ACCEPT: Final = "application/vnd.nexla.api.v1+json"
 _LOGIN: Final = Action("the login", login=True)
 _LIMITS: Final = Action("the question for limits")
@@ -46,7 +45,10 @@ _KEPT_TO_ITSELF: Final = frozenset({403, 404, 405})  # a tenant that has no such
 
 @dataclass(frozen=True)
 class _Call:
-    """One call: what it is for, what is sent, seconds that it may take, and whether a 401 is worth a login."""
+    """One call: what it is for, what is sent, seconds that it may take, whether a 401 is worth a login.
+
+    `check` is called each time just before it is sent, and may raise.
+    """
 
     action: Action
     method: str
@@ -55,12 +57,7 @@ class _Call:
     body: Mapping[str, Any] | None = None
     timeout: float = _CALL_TIME
     relogin: bool = True
-
-
-@dataclass(frozen=True)
-class _Session:
-    token: Secret
-    good_until: float
+    check: Callable[[], None] = lambda: None
 
 
 class NexlaClient:
@@ -69,22 +66,27 @@ class NexlaClient:
     Args:
         http: from `http.session(limits=LIMITS, retry_methods=RETRY_METHODS, ca_file=...)`.
         api_url: base URL with its path, such as `https://dataops.nexla.io/nexla-api`.
-        service_key: sent as it is, at each login.
+        read_key: reads the service key, which is sent as it is: for the first login, and when it is refused.
         clock: the moment that sessions expire by.
+        elapsed: seconds on a clock that nobody sets.
     """
 
-    def __init__(self, http: requests.Session, api_url: str, service_key: Secret, clock: Clock) -> None:
+    def __init__(
+        self,
+        http: requests.Session,
+        api_url: str,
+        read_key: Callable[[], Secret],
+        clock: Clock,
+        elapsed: Clock = time.monotonic,
+    ) -> None:
         self._http = http
         self._api_url = api_url.rstrip("/")
-        self._service_key = service_key
         self._clock = clock
-        self._session: _Session | None = None
-        self._tokens: tuple[Secret, ...] = ()
-        self._lock = threading.Lock()
+        self._session = SharedSession(read_key, self._logged_in, clock, elapsed)
 
     def login(self) -> None:
         """Make sure that there is a session. `NexlaError` when the service key gives none."""
-        self._entered(refused=None)
+        self._session.enter()
 
     def credential(self, credential_id: int) -> dict[str, Any]:
         """A credential with all that Nexla shows of its vendor and auth templates. `NexlaError`.
@@ -97,13 +99,14 @@ class NexlaClient:
             raise nexla_errors.not_nexlas(action, "it is about another credential", 200)
         return self._with_templates(credential)
 
-    def update(self, credential_id: int, body: Mapping[str, Any]) -> None:
+    def update(self, credential_id: int, body: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
         """Replace the secret part of a credential by the complete body of `put_body`; `Secret` values are revealed here.
 
-        Raises `NexlaError`; after a lost answer, too, the same update is safe to repeat.
+        Raises `NexlaError`; after a lost answer, too, the same update is safe to repeat. `check` is called just before it
+        is sent, when there is a session, and may raise.
         """
         action = Action(f'the update of credential "{credential_id}"', right="admin or owner", writes=True)
-        response = self._called(_Call(action, "PUT", f"/data_credentials/{credential_id}", body=body))
+        response = self._called(_Call(action, "PUT", f"/data_credentials/{credential_id}", body=body, check=check))
         # What it says is of no use, but a proxy's page is no success. Half an answer is: the probe will tell.
         if response.text.strip() and not response.text.lstrip().startswith("{"):
             raise nexla_errors.not_nexlas(action, "no JSON object", response.status_code)
@@ -139,7 +142,7 @@ class NexlaClient:
         path = f"/data_credentials/{credential_id}/probe"
         try:
             response = self._sent(_Call(action, "GET", path, timeout=_PROBE_TIME, relogin=relogin))
-        except NexlaError as error:
+        except VaultAscError as error:
             return Probe(Outcome.UNPROVEN, error.message)
         return judge(response.status_code, nexla_errors.without(response.text, self._secrets()))
 
@@ -175,10 +178,10 @@ class NexlaClient:
 
     def _sent(self, call: _Call) -> requests.Response:
         """The answer; a 401 in a session that is not fresh is followed by one login."""
-        session, fresh = self._entered(refused=None)
+        session, fresh = self._session.enter()
         response = self._answer(call, f"Bearer {session.token.reveal()}")
         if call.relogin and not fresh and speaks_of_session(response.status_code, response.text):
-            session, _ = self._entered(refused=session)
+            session, _ = self._session.enter(instead_of=session)
             response = self._answer(call, f"Bearer {session.token.reveal()}")
         return response
 
@@ -188,6 +191,7 @@ class NexlaClient:
         if call.body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(call.body, default=_revealed).encode()
+        call.check()
         try:
             return self._http.request(
                 call.method,
@@ -202,32 +206,20 @@ class NexlaClient:
 
     # -- the session ---------------------------------------------------------------------------------------------
 
-    def _entered(self, *, refused: _Session | None) -> tuple[_Session, bool]:
-        """A session that is good and is not the refused one, and whether this call had to log in for it."""
-        with self._lock:
-            known = self._session
-            if known is not None and known is not refused and self._clock() < known.good_until:
-                return known, False
-            self._session = None
-            self._session = self._logged_in()
-            return self._session, True
-
-    def _logged_in(self) -> _Session:
+    def _logged_in(self, service_key: Secret) -> Session:
         started = self._clock()
-        response = self._answer(_Call(_LOGIN, "POST", "/token"), f"Basic {self._service_key.reveal()}")
+        response = self._answer(_Call(_LOGIN, "POST", "/token"), f"Basic {service_key.reveal()}")
         if not response.ok:
             raise nexla_errors.from_answer(_failure(response, self._secrets()), _LOGIN)
         answer = _json_object(response, _LOGIN)
         token, life = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not token:
             raise nexla_errors.not_nexlas(_LOGIN, "no access_token in it", response.status_code)
-        self._tokens = (*self._tokens, Secret(token))[-_TOKENS_KEPT:]
         seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_SESSION
-        return _Session(Secret(token), started + seconds - min(_MARGIN, seconds / 2))
+        return Session(Secret(token), started + seconds - min(_MARGIN, seconds / 2))
 
     def _secrets(self) -> tuple[Secret, ...]:
-        """What an answer might repeat. A session that was refused by mistake is still alive."""
-        return (self._service_key, *self._tokens)
+        return self._session.secrets
 
 
 def _json_object(response: requests.Response, action: Action) -> dict[str, Any]:

@@ -19,6 +19,10 @@ Mode = Literal["auto", "template", "rest"]
 BEARER: Final = "Bearer "
 REST_FIELD: Final = "api.key.auth.value"
 REST_TEST_URL: Final = "https://api.appstoreconnect.apple.com/v1/apps?limit=1"
+LOOKED_AT: Final = "looked_at"
+"""Beside a plan in the state: when the credential was looked at. Only then the plan may be used without a new look."""
+SHARED: Final = "shared"
+"""Beside a plan in the state: that the credential shows values of other people, so that each write needs a look before."""
 
 
 @dataclass(frozen=True)

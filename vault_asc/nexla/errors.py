@@ -117,7 +117,10 @@ def not_nexlas(action: Action, problem: str, status: int) -> NexlaError:
 
 def _hint(status: int, action: Action) -> str:
     if action.login and status in {400, 401, 403}:
-        return "the service key is wrong, paused or was rotated: look at it in Nexla and store the current one in Vault"
+        return (
+            "the service key is wrong, paused or was rotated: look at it in Nexla and store the current one in Vault;"
+            " a service reads it again within a minute"
+        )
     if action.login and status in {404, 405}:
         return "check api_url, its path included: https://dataops.nexla.io/nexla-api"
     if status == 403 and action.right:  # noqa: PLR2004  # the status is its own name

@@ -5,6 +5,7 @@ It does not wait for an attempt to fail: behind a breaker, a limit or a queue no
 
 import heapq
 import logging
+from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
@@ -35,6 +36,13 @@ class Alarms:
             track.alarmed = False
             self._tell(Event("recovered", logging.INFO, track.target.name, {"left": self._left(track, now)}))
         heapq.heappush(self._at, (expires_at - track.alarm, next(_number), track, expires_at))
+
+    def anew(self, tracks: Iterable[Track], now: float) -> None:
+        """The clock was set: what was told by the old one may have been false, and is no reason not to tell the truth."""
+        self._at.clear()
+        for track in tracks:
+            track.watched = 0
+            self.follow(track, now)
 
     def next_at(self) -> float:
         """When somebody has to be told, if nothing happens until then; infinite when never."""

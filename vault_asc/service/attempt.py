@@ -37,6 +37,11 @@ class Attempted(NamedTuple):
     seen: tuple[Seen, ...] = _NOTHING
 
 
+def broken_off(target: Target, error: BaseException) -> Attempted:
+    """An attempt that a bug has ended."""
+    return Attempted(Result(target, "no attempt was possible", error=bug(error)), None)
+
+
 class Attempter:
     """Makes attempts; called by many workers at the same time.
 
@@ -54,15 +59,12 @@ class Attempter:
         self._clock = clock
 
     def __call__(self, target: Target) -> Attempted:
-        """One attempt. Whatever goes wrong ends in the answer, so that the loop never loses sight of a target."""
-        try:
-            with self._traffic.recorded() as seen:
-                one = Pass(
-                    self._states, None, only_due=True, dry=False, clock=self._clock, ports=lambda: self._ports
-                ).run([target])[0]
-            return Attempted(one, one.state or self._recorded(target), tuple(seen))
-        except Exception as error:  # noqa: BLE001  # the last net of a thread that nobody else watches
-            return Attempted(Result(target, "no attempt was possible", error=bug(error)), None)
+        """One attempt. What `Pass` does not catch is caught by the crew."""
+        with self._traffic.recorded() as seen:
+            one = Pass(self._states, None, only_due=True, dry=False, clock=self._clock, ports=lambda: self._ports).run(
+                [target]
+            )[0]
+        return Attempted(one, one.state or self._recorded(target), tuple(seen))
 
     def _recorded(self, target: Target) -> TargetState | None:
         try:

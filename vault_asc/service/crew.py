@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
-from vault_asc.service.attempt import Attempted
+from vault_asc.service.attempt import Attempted, broken_off
 from vault_asc.service.work import Track
 
 Job = Callable[[], Attempted]
@@ -76,4 +76,12 @@ class Threads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._done.put(Done(job[0], job[1]()))
+            self._done.put(Done(job[0], _made(*job)))
+
+
+def _made(track: Track, job: Job) -> Attempted:
+    """Make an attempt. Whatever goes wrong ends in the answer, so that neither the target nor the worker is lost."""
+    try:
+        return job()
+    except BaseException as error:  # noqa: BLE001  # the last net of a thread that nobody else watches
+        return broken_off(track.target, error)

@@ -7,19 +7,23 @@ breaker that gives way, a token that is about to die. Time, workers and the relo
 import logging
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
-from vault_asc.errors import BusyError, TargetError, VaultAscError
+from vault_asc.errors import VaultAscError
 from vault_asc.outcome import Outcome
 from vault_asc.push import Result, bug
-from vault_asc.rotation import next_due, went_back
 from vault_asc.service import telling
+from vault_asc.service.again import UNRECORDED, next_at
 from vault_asc.service.alarms import Alarms
 from vault_asc.service.attempt import Attempted
+from vault_asc.service.breaker import Breaker
+from vault_asc.service.choosing import Chooser
 from vault_asc.service.clocks import SteadyClock
 from vault_asc.service.crew import Crew, Done
 from vault_asc.service.events import Event, Tell
 from vault_asc.service.hosts import Hosts, Room
+from vault_asc.service.once import not_begun, not_ended, unreachable
 from vault_asc.service.plan import Plan
 from vault_asc.service.reloading import Reloads
 from vault_asc.service.roster import Account, Roster
@@ -32,10 +36,6 @@ LOOK: Final = 5.0
 """Seconds between two looks at the wall clock and at the servers' clocks."""
 SLOW: Final = 2.0
 """Seconds from which a failure holds a worker for long."""
-
-_AGAIN: Final = 1.0  # seconds before anything is looked at again, whatever the schedule says: no hot loop
-_BUSY: Final = 5.0  # seconds before a target is tried again that another process holds
-_UNRECORDED: Final = 60.0  # seconds before an attempt is repeated that could not even be recorded
 
 
 class _Flight(NamedTuple):
@@ -88,9 +88,12 @@ class Service:
         self.tell = tell
         self.plan = plan
         self.roster = Roster(tell)
-        self.hosts = Hosts()
+        self.hosts = Hosts(self.roster.anybody_well)
+        self._chooser = Chooser(self.roster, self.hosts)
         self.flights: dict[Track, _Flight] = {}
         self.started_at = self.looked_at = clock()
+        self._answers: SimpleQueue[str] = SimpleQueue()
+        traffic.answered = self._answered
         self._reloads = Reloads(replan, spawn, crew.wake)
         self._alarms = Alarms(tell)
         self._skews = telling.SkewWatch(traffic.skews, tell)
@@ -110,13 +113,18 @@ class Service:
         return self._drained()
 
     def run_once(self) -> list[Result]:
-        """Try everything that is due now once; one result for each, in the order in which they ended."""
+        """Try everything that is due now once; one result for each, in the order in which they ended.
+
+        After a `stop` those come last that were not tried, or not finished, with a `StoppedError`.
+        """
         results = self._once = []
         self._queue()
         while not self.traffic.stopping and (self.flights or any(a.lane.ready for a in self._released())):
             self.step()
             self._give_up_on_the_closed()
         self._drained()
+        results += [not_ended(track) for track in self.flights]
+        results += [not_begun(track) for account in self._released() for track in account.lane.give_up()]
         return results
 
     def stop(self) -> None:
@@ -136,39 +144,17 @@ class Service:
             now = self.clock()
         self.looked_at = now
         self._take_plan()
+        self._take_answers(tick)
         self._alarms.ring(now)
-        while len(self.flights) < self.plan.workers and (chosen := self._choose(now, tick)) is not None:
+        while len(self.flights) < self.plan.workers:
+            chosen = self._chooser.choose(now, tick, slow=self._slow < self._slow_room)
+            if chosen is None:
+                break
             self._begin(*chosen, tick)
         for done in self.crew.finished(self._delay(now, tick)):
             self._settle(done)
 
     # -- what to begin -------------------------------------------------------------------------------------------
-
-    def _choose(self, now: float, tick: float) -> tuple[Account, Entry] | None:
-        """The most urgent target whose service key and hosts have room for it."""
-        found: tuple[Account, Entry] | None = None
-        slow = self._slow < self._slow_room
-        for account in self.roster.accounts.values():
-            lane = account.lane
-            if lane.next_at <= now:
-                lane.release(now, self.hosts.recovered(account.host))
-            if not lane.ready or account.pace.begins_at() > tick:
-                continue
-            entry = self._allowed(account, now, tick, slow=slow)
-            if entry is not None and (found is None or entry < found[1]):
-                found = account, entry
-        return found
-
-    def _allowed(self, account: Account, now: float, tick: float, *, slow: bool) -> Entry | None:
-        room = self.hosts.room(account.host, tick)
-        if room is Room.FULL:
-            return None
-        entry = account.lane.best(good_first=not self.hosts.well(account.host), slow=slow)
-        if room is Room.FREE or entry is None:
-            return entry
-        # A token that is about to die may knock at a closed door; few at a time, or they would hold all workers.
-        knocks = entry[2].mandatory(now) and self.hosts.crowd(account.host) < self._few
-        return entry if knocks else None
 
     def _begin(self, account: Account, entry: Entry, tick: float) -> None:
         track = entry[2]
@@ -183,11 +169,7 @@ class Service:
         """Seconds until something can begin, or is to be told, without an attempt ending before."""
         delay = min(self._next_look - tick, self._alarms.next_at() - now)
         if len(self.flights) < self.plan.workers:
-            for account in self.roster.accounts.values():
-                delay = min(delay, account.lane.next_at - now)
-                if account.lane.ready:
-                    gates = (account.pace.begins_at(), self.hosts.opens_at(account.host))
-                    delay = min(delay, *(gate - tick if gate > tick else LOOK for gate in gates))
+            delay = min(delay, self._chooser.delay(now, tick, LOOK))
         return max(delay, 0.0)
 
     # -- what has ended ------------------------------------------------------------------------------------------
@@ -196,10 +178,10 @@ class Service:
         track, attempted = done
         flight = self.flights.pop(track)
         now, tick = self.clock(), self.clock.elapsed()
-        at, before = now + _UNRECORDED, track.state
+        at, before = now + UNRECORDED, track.state
         try:
             self._learn(track, attempted, flight, now, tick)
-            at = self._next_at(track, attempted, now)
+            at = next_at(track, attempted, now)
         except Exception as error:  # noqa: BLE001  # one target's oddity must not end the loop of all others
             track.state = before
             self.tell(Event("not tried", logging.ERROR, track.target.name, {"detail": bug(error).message}))
@@ -224,9 +206,20 @@ class Service:
             self.tell(event)
 
     def _hear(self, seen: tuple[Seen, ...], tick: float, *, news: bool) -> None:
-        changed = self.hosts.hear(seen, tick, news=news)
+        self._note_breakers(self.hosts.hear(seen, tick, news=news), tick)
+
+    def _answered(self, endpoint: str) -> None:
+        """Called by workers."""
+        self._answers.put(endpoint)
+        self.crew.wake()
+
+    def _take_answers(self, tick: float) -> None:
+        while not self._answers.empty():
+            self._hear((Seen(self._answers.get(), "", good=True),), tick, news=False)
+
+    def _note_breakers(self, changed: list[tuple[str, Breaker]], tick: float) -> None:
         if changed:
-            self.traffic.closed = self.hosts.open()
+            self.traffic.closed, self.traffic.proving = self.hosts.open(), self.hosts.proving()
         for endpoint, breaker in changed:
             self.tell(telling.of_breaker(endpoint, breaker, tick))
 
@@ -241,21 +234,12 @@ class Service:
     def _note_slowness(self, track: Track, flight: _Flight, tick: float, *, was_well: bool) -> None:
         """Who holds a worker for nothing, while the host answers others, gets few workers until it succeeds."""
         failed = track.state.outcome is Outcome.NOT_WRITTEN
+        track.own_fault = failed and (was_well or track.own_fault)
         if flight.slow:
             self._slow -= 1
-            self._slow_room = self._few if failed else min(self._slow_room + 1, self.plan.workers)
+            self._slow_room = self._chooser.few if failed else min(self._slow_room + 1, self.plan.workers)
         held_up = failed and tick - flight.began >= SLOW
         track.slow_at = tick if held_up and was_well else (track.slow_at if failed else 0.0)
-
-    @staticmethod
-    def _next_at(track: Track, attempted: Attempted, now: float) -> float:
-        result = attempted.result
-        pause = _AGAIN
-        if result.error is not None and not result.recorded:
-            pause = _BUSY if isinstance(result.error, BusyError) else _UNRECORDED
-        # The clock may have been set back while this was in flight.
-        at = 0.0 if went_back(track.state, now) else next_due(track.target, track.state)
-        return max(at, now + pause)
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
@@ -274,7 +258,7 @@ class Service:
     def _adopt(self, plan: Plan) -> None:
         self.plan = plan
         self.crew.resize(plan.workers)
-        self._few = self._slow_room = max(1, plan.workers // 8)
+        self._chooser.few = self._slow_room = max(1, plan.workers // 8)
         self.hosts.know(plan.vault, plan.hosts.values(), plan.workers)
         self._hear(plan.seen, self.clock.elapsed(), news=True)
         for load in plan.loads:
@@ -289,10 +273,12 @@ class Service:
 
     def _look_at_clocks(self, tick: float) -> None:
         self._next_look = tick + LOOK
+        self._note_breakers(self.hosts.rested(tick), tick)
         jumped = self.clock.look()
         if jumped:
             self.traffic.skews.forget()
             self.tell(Event("clock jumped", logging.WARNING, None, {"seconds": round(jumped, 1)}))
+            self._alarms.anew(self.roster.tracks.values(), self.clock())
             self._queue()
         self._skews.look(tick)
 
@@ -308,10 +294,7 @@ class Service:
             return
         for account in self.roster.accounts.values():
             if self.hosts.room(account.host, self.clock.elapsed()) is Room.OPEN:
-                error = TargetError(
-                    f'"{account.host}" or Vault does not answer', hint="the events before this tell why"
-                )
-                self._once += [Result(track.target, "not tried", error=error) for track in account.lane.give_up()]
+                self._once += [unreachable(track, account.host) for track in account.lane.give_up()]
 
     def _drained(self) -> bool:
         """Finish what is in flight, for `GRACE` seconds at most; whether all of it was."""

@@ -49,6 +49,6 @@ class Reloads:
             self._made.put(self._replan())
         except VaultAscError as error:
             self._made.put(error)
-        except Exception as error:  # noqa: BLE001  # a bug in a reload must not end what works
+        except BaseException as error:  # noqa: BLE001  # a bug in a reload must neither end what works nor all later reloads
             self._made.put(bug(error))
         self._wake()

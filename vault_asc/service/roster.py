@@ -62,6 +62,12 @@ class Roster:
                 at = now if is_due else next_due(track.target, track.state)
                 self.accounts[track.target.nexla].lane.wait(track, at)
 
+    def anybody_well(self, endpoint: str) -> bool:
+        """Whether any target that uses a server did not fail last time. Vault is used by all, and is no account's host."""
+        there = {name for name, account in self.accounts.items() if account.host == endpoint}
+        tracks = self.tracks.values()
+        return any(not track.state.failures for track in tracks if not there or track.target.nexla in there)
+
     def _account(self, plan: Plan, name: str) -> Account:
         account = self.accounts.get(name) or Account("", Pace(plan.allowances[name]))
         account.host, account.pace.allowance = plan.hosts[name], plan.allowances[name]

@@ -10,7 +10,8 @@ from vault_asc.errors import ConfigError
 from vault_asc.secret import safe_text
 
 _MAX: Final = 1000  # parts
-_WRITTEN: Final = r"(auto|[0-9]{1,4})/([0-9]{1,4})"
+_NUMBER: Final = "[0-9]{1,4}"
+_WRITTEN: Final = rf"(auto|{_NUMBER})/({_NUMBER})"
 
 
 class Shard(NamedTuple):
@@ -47,10 +48,14 @@ class Shard(NamedTuple):
 
 def _ordinal(environ: Mapping[str, str]) -> int:
     """The number of this pod: of an Indexed Job, else at the end of the name of a StatefulSet's pod, its host name."""
-    job = environ.get("JOB_COMPLETION_INDEX", "")
-    if job.isascii() and job.isdigit():
+    if job := environ.get("JOB_COMPLETION_INDEX"):
+        if not re.fullmatch(_NUMBER, job, re.ASCII):
+            raise ConfigError(
+                f'JOB_COMPLETION_INDEX "{safe_text(job)}" is no ordinal of a part',
+                hint=f"there are {_MAX} parts at most, counted from 0; or write the part: --shard 0/4",
+            )
         return int(job)
-    pod = re.search(r"-([0-9]{1,4})$", environ.get("HOSTNAME", ""), re.ASCII)
+    pod = re.search(rf"-({_NUMBER})$", environ.get("HOSTNAME", ""), re.ASCII)
     if pod is None:
         raise ConfigError(
             "--shard auto finds no ordinal: neither JOB_COMPLETION_INDEX nor a HOSTNAME that ends in -NUMBER",

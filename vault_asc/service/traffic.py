@@ -1,7 +1,7 @@
 """What an attempt saw of the servers, and what all attempts share: budgets for retries, and the servers' clocks."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -31,6 +31,8 @@ class Traffic:
     Attributes:
         skews: what is known of the servers' clocks.
         closed: endpoints that are given up for now; the loop replaces it whole.
+        proving: endpoints of which each good answer is told at once; the loop replaces it whole.
+        answered: takes such an endpoint, in a worker.
         stopping: whether the process is about to end: no failed call is repeated any more.
     """
 
@@ -39,6 +41,8 @@ class Traffic:
         self.elapsed = elapsed
         self.skews = Skews()
         self.closed: frozenset[str] = frozenset()
+        self.proving: frozenset[str] = frozenset()
+        self.answered: Callable[[str], None] = lambda _: None
         self.stopping = False
         self._budgets: dict[str, RetryBudget] = {}
         self._lock = threading.Lock()
@@ -72,6 +76,8 @@ class _Recorder:
         traffic.budget(call.endpoint).called()
         good = not call.broken and (call.status is None or call.status < _SERVER_ERROR)
         self.seen.append(Seen(call.endpoint, call.method, good))
-        skew = measured(call.date, traffic.wall())
+        if good and call.endpoint in traffic.proving:
+            traffic.answered(call.endpoint)
+        skew = measured(call.date, traffic.wall() - call.body_took)
         if skew is not None:
             traffic.skews.note(call.endpoint, Sample(skew, traffic.elapsed()))

@@ -63,6 +63,7 @@ class View:
         started_at: when the service began.
         looked_at: when the loop went round last, by the same clock; a service that hangs stays behind.
         workers, in_flight: attempts that may be and are under way.
+        oldest: seconds that the one of them has taken that was begun first; 0 when there is none.
         due: targets that wait for a worker, a breaker or the rate.
         stopping: whether no new attempt is begun.
     """
@@ -72,6 +73,7 @@ class View:
     looked_at: float
     workers: int
     in_flight: int
+    oldest: float
     due: int
     stopping: bool
     targets: tuple[TargetView, ...]
@@ -88,12 +90,19 @@ def view(service: Service) -> View:
         looked_at=service.looked_at,
         workers=service.plan.workers,
         in_flight=len(service.flights),
+        oldest=max(flying(service).values(), default=0.0),
         due=sum(account.lane.ready for account in list(service.roster.accounts.values())),
         stopping=service.traffic.stopping,
         targets=tuple(_target(service, track, now) for track in list(service.roster.tracks.values())),
         hosts=tuple(_host(service, endpoint, tick) for endpoint in service.hosts.named),
         loads=service.plan.loads,
     )
+
+
+def flying(service: Service) -> dict[str, float]:
+    """How many seconds each attempt under way has taken, by target. May be called by any thread."""
+    tick = service.clock.elapsed()
+    return {track.target.name: tick - flight.began for track, flight in service.flights.copy().items()}
 
 
 def _target(service: Service, track: Track, now: float) -> TargetView:

@@ -23,6 +23,7 @@ class Track:
         target: as configured now.
         state: as recorded last.
         slow_at: when an attempt failed that held a worker for long, though its host was well; 0 otherwise.
+        own_fault: whether it failed though its host was well, and was not well since.
         warm: whether its discovery is known, so that a refresh takes two calls.
         alarm: seconds of life below which somebody is told.
         alarmed: whether somebody was told that little is left.
@@ -30,11 +31,12 @@ class Track:
         dropped: whether it is no longer configured.
     """
 
-    __slots__ = ("alarm", "alarmed", "dropped", "slow_at", "state", "target", "warm", "watched")
+    __slots__ = ("alarm", "alarmed", "dropped", "own_fault", "slow_at", "state", "target", "warm", "watched")
 
     def __init__(self, target: Target, state: TargetState) -> None:
         self.target = target
         self.slow_at = 0.0
+        self.own_fault = False
         self.warm = False
         self.alarmed = False
         self.watched = 0
@@ -45,10 +47,6 @@ class Track:
         """Replace the state."""
         self.state = about(self.target, state)
         self.alarm = alarm_below(self.state.usable_life or self.target.request.usable_life)
-
-    def mandatory(self, now: float) -> bool:
-        """Whether a living token is to be replaced whatever it takes."""
-        return 0 < self.state.remaining(now) < self.alarm
 
 
 class Lane:
@@ -102,13 +100,27 @@ class Lane:
         heaps = (good, failing, self._slow) if slow else (good, failing)
         return min((heap[0] for heap in heaps if heap), default=None)
 
+    def dying(self, now: float, *, slow: bool) -> Entry | None:
+        """The most urgent whose living token is to be replaced whatever it takes, left in place; None without any.
+
+        It may stand behind others that are well, new or dead, so all are looked at.
+        """
+        heaps = (self._good, self._failing, self._slow) if slow else (self._good, self._failing)
+        entries = [e for heap in heaps for e in heap if 0 < e[2].state.expires_at - now < e[2].alarm]
+        return min(entries, default=None)
+
     def take(self, entry: Entry) -> bool:
-        """Take out what `best` has given; whether it is one of the slow."""
+        """Take out what `best` or `dying` has given; whether it is one of the slow."""
         for heap in (self._good, self._failing, self._slow):
             if heap and heap[0] is entry:
                 heapq.heappop(heap)
-                self.ready -= 1
-                return heap is self._slow
+            elif entry in heap:
+                heap.remove(entry)
+                heapq.heapify(heap)
+            else:
+                continue
+            self.ready -= 1
+            return heap is self._slow
         raise KeyError(entry[2].target.name)
 
     def give_up(self) -> list[Track]:
@@ -124,6 +136,9 @@ def _rank(track: Track, now: float) -> tuple[bool, float]:
     """As for `push`, but what never had a token comes behind what has little life left: it has none to lose.
 
     Among the new ones the name decides, so that dead ones which stand together in the configuration are not all first.
+    The dead come in turn, behind them who failed at a host that was well: who fails for ever makes a bad probe of it.
     """
     dead, expiry = urgency(track.state, now)
+    if dead:
+        return dead, float(track.own_fault)
     return dead, expiry if track.state.started_at else expiry + now + track.alarm + spread(track.target.name)

@@ -6,7 +6,7 @@
     engine   keys, roles and tokens of the asc secrets engine
     wrapping what a wrapping token stands for, and taking it out
     auditing hashes as an audit device writes them, names of entities
-    login    a login of our own, for a process that runs for ever
+    login    a login of our own, for a process that runs for ever; logins: all of a process; news: what becomes of them
     lease    what a token needs when; adapter, identity_files: its calls, what it logs in with
     errors   every error becomes one of ours that names path, capability and shipped policy
 
@@ -27,7 +27,9 @@ from vault_asc.vault.errors import (
     RefusedError,
 )
 from vault_asc.vault.kv import DEFAULT_MAX_VERSIONS, NO_METADATA, KvMetadata, KvSecret, KvVersion
-from vault_asc.vault.login import Login, Logins
+from vault_asc.vault.login import Login
+from vault_asc.vault.logins import Logins
+from vault_asc.vault.news import LoggedIn, LoginFailed, LoginNews, Renewed
 from vault_asc.vault.transit import Transit, TransitKey
 from vault_asc.vault.wrapping import WRAP, WrappedResponse, Wrapping, WrappingTokenError
 
@@ -45,13 +47,17 @@ __all__ = [
     "KvMetadata",
     "KvSecret",
     "KvVersion",
+    "LoggedIn",
     "Login",
     "LoginError",
+    "LoginFailed",
+    "LoginNews",
     "Logins",
     "LostAnswerError",
     "MissingVersionError",
     "NothingThereError",
     "RefusedError",
+    "Renewed",
     "Transit",
     "TransitKey",
     "Vault",

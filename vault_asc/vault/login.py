@@ -12,28 +12,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-import requests
-
 from vault_asc import http
 from vault_asc.auth import AuthSettings
 from vault_asc.clock import Clock
-from vault_asc.errors import NotFoundError, PermissionDeniedError, VaultAscError, VaultError, VaultUnavailableError
+from vault_asc.errors import (
+    ConfigError,
+    NotFoundError,
+    PermissionDeniedError,
+    VaultAscError,
+    VaultError,
+    VaultUnavailableError,
+)
 from vault_asc.http.retry import BACKOFF_BASE, BACKOFF_CAP
 from vault_asc.http.watching import EndedCall, watch
 from vault_asc.secret import Secret
-from vault_asc.settings import VaultSettings
 from vault_asc.vault.client import Vault
 from vault_asc.vault.errors import InvalidTokenError, LoginError, ServerFaultError
 from vault_asc.vault.identity_files import IdentityFiles, foreign_wrapping
 from vault_asc.vault.lease import Lease, Step, next_step
+from vault_asc.vault.news import LoggedIn, LoginFailed, LoginNews, Renewed, Told, nobody
 from vault_asc.vault.wrapping import WrappedResponse
 
 PAUSE: Final = 60.0
 """Seconds between two logins because of dead tokens, and after a login that was refused."""
-LAST_CALL: Final = 2.0
-"""Seconds for revoking the tokens at the end."""
 
 _NEVER: Final = float("-inf")
+_DOUBLED: Final = 10  # times that a pause doubles: far beyond its cap, and a float for however many days of failures
 _PASSING: Final = (VaultUnavailableError, ServerFaultError)
 _SECRET: Final = frozenset({"secret_id", "jwt"})  # fields of a login that nobody else may see
 
@@ -60,6 +64,7 @@ class Login:
         auth: how to log in.
         elapsed: seconds on a clock that nobody sets.
         uniform: random number between its two arguments.
+        told: takes what becomes of it; called without the lock, so it may be slow for its own thread alone.
 
     Attributes:
         count: logins so far.
@@ -77,6 +82,7 @@ class Login:
         *,
         elapsed: Clock = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
+        told: Told = nobody,
     ) -> None:
         self.count = 0
         self._vault = vault
@@ -84,9 +90,12 @@ class Login:
         self._files = IdentityFiles(auth, self._unwrap)
         self._elapsed = elapsed
         self._uniform = uniform
+        self._told = told
         self._lock = threading.Lock()
         self._held: _Held | None = None
         self._failure: _Failure | None = None
+        self._news: LoginNews | None = None
+        self._unread = ""
         self._replaced_at = _NEVER
         self._ended = False
 
@@ -98,21 +107,19 @@ class Login:
         held = self._held
         step = Step.LOG_IN if held is None else next_step(held.lease, began)
         if held is None or step is Step.LOG_IN:
-            with self._lock:
+            with self._alone():
                 if self._held is held:
                     self._log_in(began)
-        elif step is not Step.USE and self._lock.acquire(blocking=False):
-            try:
-                if self._held is held:
+        elif step is not Step.USE:
+            with self._alone(wait=False) as alone:
+                if alone and self._held is held:
                     self._prolong(held, step, began)
-            finally:
-                self._lock.release()
         return self._token()
 
     def instead_of(self, dead: Secret) -> Secret:
         """Another token. `InvalidTokenError` when the last dead one was replaced less than a minute ago."""
         began = self._elapsed()
-        with self._lock:
+        with self._alone():
             if self._held is not None and self._held.token == dead:
                 self._replace(began)
             elif self._held is None:
@@ -125,6 +132,20 @@ class Login:
         if self._held is not None:
             with contextlib.suppress(VaultAscError):
                 self._vault.as_token(self._held.token).ask("POST", "auth/token/revoke-self", "update", writing=True)
+
+    @contextlib.contextmanager
+    def _alone(self, *, wait: bool = True) -> Iterator[bool]:
+        """Hold the lock, if need be only when it is free; tell afterwards what has become of the login meanwhile."""
+        if not self._lock.acquire(blocking=wait):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            news, self._news = self._news, None
+            self._lock.release()
+            if news is not None:
+                self._told(news)
 
     # -- one at a time, under the lock -----------------------------------------------------------------------------
 
@@ -162,9 +183,10 @@ class Login:
         except VaultUnavailableError:
             raise
         except VaultError:  # past the maximum TTL it is a 500
-            self._failure = None
+            self._failure = self._news = None
             return False
         self._held = held._replace(lease=held.lease.renewed(granted, began))
+        self._news = Renewed(self._mount, granted.ttl)
         return True
 
     def _log_in(self, began: float) -> None:
@@ -172,12 +194,23 @@ class Login:
         self._share_failure(began)
         if self._ended:
             raise _ending()
-        body = self._files.body()
+        body = self._identity()
         since = self._elapsed()
         with self._trying(), _unechoed(body):
             granted = self._vault.granted(f"auth/{self._mount}/login", body)
         self.count += 1
         self._held = _Held(granted.token, Lease.begun(granted, since))
+        self._news = LoggedIn(self._mount, granted.ttl)
+
+    def _identity(self) -> dict[str, str]:
+        try:
+            body = self._files.body()
+        except ConfigError as error:  # each call reads them again, so what it says is told once
+            if error.message != self._unread:
+                self._unread, self._news = error.message, LoginFailed(self._mount, error, 0.0)
+            raise
+        self._unread = ""
+        return body
 
     def _unwrap(self, wrapping_token: Secret, expected: str) -> Secret:
         with self._trying(), http.repeatable():
@@ -197,14 +230,19 @@ class Login:
         try:
             yield
         except _PASSING as error:
-            pause = self._uniform(0.0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** (tries - 1)))
-            self._failure = _Failure(error, now := self._elapsed(), now + pause, tries)
+            most = min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(tries - 1, _DOUBLED))
+            self._fail(error, self._uniform(0.0, most), tries)
             raise
         except VaultError as error:
             refused = _refusal(self._mount, error)
-            self._failure = _Failure(refused, now := self._elapsed(), now + PAUSE, tries)
+            self._fail(refused, PAUSE, tries)
             raise refused from error
         self._failure = None
+
+    def _fail(self, error: VaultAscError, pause: float, tries: int) -> None:
+        now = self._elapsed()
+        self._failure = _Failure(error, now, now + pause, tries)
+        self._news = LoginFailed(self._mount, error, pause)
 
     def _share_failure(self, began: float) -> None:
         failure = self._failure
@@ -257,25 +295,3 @@ def _refusal(mount: str, error: VaultError) -> LoginError:
 
 def _ending() -> VaultUnavailableError:
     return VaultUnavailableError("the service is ending: no login is made any more", hint="nothing to do")
-
-
-class Logins:
-    """The logins of a process: one for each Vault that its configuration has named, whatever else is read anew."""
-
-    def __init__(self) -> None:
-        self._known: dict[VaultSettings, Login] = {}
-        self._lock = threading.Lock()
-
-    def of(self, settings: VaultSettings, auth: AuthSettings, session: requests.Session) -> Login:
-        """The login that the settings ask for, made when it is first asked for."""
-        with self._lock:
-            if settings not in self._known:
-                vault = Vault(settings.address, None, session=session, namespace=settings.namespace)
-                self._known[settings] = Login(vault, auth)
-            return self._known[settings]
-
-    def end(self) -> None:
-        """Revoke all tokens, as far as that can be done within two seconds."""
-        with http.within(http.Deadline.after(LAST_CALL)):
-            for login in list(self._known.values()):
-                login.end()

@@ -6,4 +6,5 @@ answers    one path, one answer
 metrics    the view as metrics;  document: the view as JSON;  page.html: the page that shows it
 server     HTTP, hardened, on one of `sockets`
 notify     datagrams to systemd;  heartbeat: when they are sent
+hanging    attempts that do not end
 """

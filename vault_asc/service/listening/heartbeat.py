@@ -30,6 +30,8 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Tell what is to be told now."""
+        if not self._notifier.wanted:
+            return
         now = self._elapsed()
         if self._observer.stopping:
             self.end()

@@ -41,6 +41,8 @@ class _Scrape(Collector):
         view = self._observer.view()
         yield InfoMetricFamily(f"{_PREFIX}build", "The program.", value={"version": __version__})
         yield _counter("attempts", "Attempts that have ended.", ("outcome",), self._observer.attempts)
+        lost = self._observer.lines_lost()
+        yield CounterMetricFamily(f"{_PREFIX}log_lines_lost", "Lines of the log that nobody took in time.", value=lost)
         yield _number("ready", "Whether it works as configured.", self._observer.not_ready() is None)
         yield _number("config_good", "Whether the last reload was taken.", self._observer.config_good)
         yield _number("loop_age_seconds", "Time since the loop went round last.", self._observer.behind)
@@ -56,6 +58,7 @@ def _whole(view: View) -> Iterator[Metric]:
     yield _number("due_targets", "Targets that wait for a worker, a breaker or the rate.", view.due)
     yield _number("workers", "Attempts that may be under way.", view.workers)
     yield _number("workers_busy", "Attempts that are under way.", view.in_flight)
+    yield _number("oldest_attempt_seconds", "Time since the oldest attempt under way was begun.", view.oldest)
 
 
 def _accounts(view: View) -> Iterator[Metric]:

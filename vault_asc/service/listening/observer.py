@@ -10,14 +10,14 @@ from vault_asc.outcome import Outcome
 from vault_asc.service.events import Event, Tell
 from vault_asc.service.loop import Service
 from vault_asc.service.plan import Plan
-from vault_asc.service.view import View, view
+from vault_asc.service.view import View, flying, view
 
 HANGS: Final = 30.0
 """Seconds without a turn of the loop from which it counts as hanging: a turn takes 5, a stop up to 10."""
 NOT_TRIED: Final = "not tried"
-"""What the attempts are counted as that could not even be recorded."""
+"""What the attempts are counted as that could not even be begun."""
 
-_ATTEMPTS: Final = frozenset({"refreshed", "failed"})
+_ATTEMPTS: Final = frozenset({"refreshed", "failed", "not recorded"})
 
 
 class Observer:
@@ -25,6 +25,7 @@ class Observer:
 
     Args:
         tell: where they go.
+        lines_lost: how many of them could not be written down.
 
     Attributes:
         attempts: how many have ended, by outcome, since the start.
@@ -32,7 +33,8 @@ class Observer:
         config_good: whether the last reading of the configuration was taken.
     """
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, lines_lost: Callable[[], int]) -> None:
+        self.lines_lost = lines_lost
         self.attempts = dict.fromkeys([*map(str, Outcome), NOT_TRIED], 0)  # all there are: never resized while read
         self.started = False
         self.config_good = True
@@ -58,6 +60,10 @@ class Observer:
     def view(self) -> View | None:
         """The service at this moment; None while it starts."""
         return None if self._service is None else view(self._service)
+
+    def flying(self) -> dict[str, float]:
+        """Seconds that each attempt under way has taken, by target."""
+        return {} if self._service is None else flying(self._service)
 
     @property
     def stopping(self) -> bool:

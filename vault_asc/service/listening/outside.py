@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from vault_asc.errors import ConfigError
 from vault_asc.listen import Listen
 from vault_asc.service.events import Event, Tell
+from vault_asc.service.listening.hanging import HangingAttempts
 from vault_asc.service.listening.heartbeat import POLL, Heartbeat
 from vault_asc.service.listening.notify import Notifier
 from vault_asc.service.listening.observer import Observer, reloads
@@ -17,19 +18,24 @@ from vault_asc.service.loop import Service
 from vault_asc.service.plan import Plan
 
 
+def _none() -> int:
+    return 0
+
+
 class Outside:
     """What the service is given to be seen by.
 
     Args:
         tell: where events go.
         notifier: systemd, or nobody.
+        lines_lost: how many events could not be written down.
 
     Attributes:
         observer: what is seen.
     """
 
-    def __init__(self, tell: Tell, notifier: Notifier) -> None:
-        self.observer = Observer(tell)
+    def __init__(self, tell: Tell, notifier: Notifier, lines_lost: Callable[[], int] = _none) -> None:
+        self.observer = Observer(tell, lines_lost)
         self._notifier = notifier
 
     def tell(self, event: Event) -> None:
@@ -48,14 +54,16 @@ class Outside:
 
 
 @contextmanager
-def outside(listen: Listen | None, notifier: Notifier, tell: Tell) -> Iterator[Outside]:
+def outside(
+    listen: Listen | None, notifier: Notifier, tell: Tell, lines_lost: Callable[[], int] = _none
+) -> Iterator[Outside]:
     """Listen and beat during the block; `ConfigError` when there can be no listener."""
-    seen = Outside(tell, notifier)
+    seen = Outside(tell, notifier, lines_lost)
     with ExitStack() as stack:
         if listen is not None:
             stack.enter_context(_served(listen, seen.observer, tell))
-        if notifier.wanted:
-            stack.enter_context(_beating(Heartbeat(notifier, seen.observer, time.monotonic)))
+        heartbeat = Heartbeat(notifier, seen.observer, time.monotonic)
+        stack.enter_context(_beating(heartbeat, HangingAttempts(tell), seen.observer))
         yield seen
 
 
@@ -85,13 +93,14 @@ def _served(listen: Listen, observer: Observer, tell: Tell) -> Iterator[None]:
 
 
 @contextmanager
-def _beating(heartbeat: Heartbeat) -> Iterator[None]:
+def _beating(heartbeat: Heartbeat, hanging: HangingAttempts, observer: Observer) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(POLL):
             with suppress(Exception):  # a bug in what is told must not end the signs of life of a service that is well
                 heartbeat.beat()
+                hanging.look(observer.flying())
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     try:

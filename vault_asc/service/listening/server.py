@@ -3,6 +3,7 @@
 What hostile neighbours may do here is to keep others from looking. The loop is in another thread and hears of nothing.
 """
 
+import contextlib
 import io
 import re
 import socket
@@ -22,8 +23,9 @@ HEAD_MAX: Final = 8192
 PATIENCE: Final = 5.0
 """Seconds for a whole request to arrive, and for a whole answer to leave."""
 THREADS: Final = 16
-"""Requests at the same time; further connections are closed without an answer."""
+"""Requests at the same time. When one more comes, who has been here longest has to go."""
 
+_LEAVING: Final = 0.05  # seconds in which the others may end by themselves, so everybody has 16 times as long
 _OUT_OF_FILES: Final = 0.1  # seconds to wait when no connection can be accepted, in place of trying for ever
 # A page of somebody else's whose name was made to lead here has its own name in this header (DNS rebinding).
 _LOCAL: Final = r"(?ai)(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?"
@@ -58,6 +60,8 @@ class Server(ThreadingMixIn, TCPServer):
         self.respond = respond
         self._failed = failed
         self._room = threading.BoundedSemaphore(THREADS)
+        self._here: dict[socket.socket, None] = {}  # in the order in which they came
+        self._lock = threading.Lock()
 
     def begin(self) -> None:
         """Serve until `shutdown`, beside the caller."""
@@ -73,13 +77,15 @@ class Server(ThreadingMixIn, TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, if there is one left."""
-        if not self._room.acquire(blocking=False):
+        if not self._made_room():
             self.shutdown_request(request)
             return
+        with self._lock:
+            self._here[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._room.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -87,7 +93,25 @@ class Server(ThreadingMixIn, TCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._leave(request)
+
+    def _made_room(self) -> bool:
+        """Take a place, that of the one who has been here longest if need be: the slow must not keep out the quick."""
+        if self._room.acquire(timeout=_LEAVING):
+            return True
+        with self._lock:
+            oldest = next(iter(self._here), None)
+            if oldest is not None:
+                del self._here[oldest]
+        if oldest is not None:
+            with contextlib.suppress(OSError):  # it is just leaving
+                oldest.shutdown(socket.SHUT_RDWR)
+        return self._room.acquire(timeout=_LEAVING)
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._lock:
+            self._here.pop(request, None)
+        self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 -- socketserver's signature
         """Whoever asked has gone away, or there is a bug: neither concerns the service."""

@@ -29,8 +29,9 @@ def listening(listen: Listen) -> Iterator[socket.socket]:
                 _bind(opened, listen.path)
             opened.listen(_BACKLOG)
         except OSError as exc:
+            reason = type(exc).__name__ if exc.errno is None else os.strerror(exc.errno).lower()
             raise ConfigError(
-                f'nothing can listen on "{listen}": {os.strerror(exc.errno or 0).lower()}; nothing was begun',
+                f'nothing can listen on "{listen}": {reason}; nothing was begun',
                 hint="name another place with run.listen, or leave it out: the service needs no listener",
             ) from exc
         ours = None if listen.path is None else _identity(listen.path)
@@ -62,6 +63,8 @@ def _clear(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except (TimeoutError, BlockingIOError):
+            pass  # somebody listens, and is so busy that connections wait
     raise ConfigError(f'another process listens on "{path}"', hint="name another path in run.listen, or stop it")
 
 
