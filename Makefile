@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# T=tests/key or T="-k rotate" runs a part of the tests. The fault suite mostly waits, for minutes, so it has a target of its
-# own; a plain `pytest` collects everything.
-T      ?= -n 3 --dist worksteal --ignore=tests/faults
+# T=tests/key or T="-k rotate" runs a part of the tests. Many tests wait for servers and clocks: twice as many as there are cores.
+T      ?= -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test faults soak lint format docs proto bench lock build clean
@@ -31,11 +30,11 @@ $(VENV)/node/.installed: tests/node/package-lock.json
 demo: install ## watch a real server, a real Agent and vault-asc keep a credential alive
 	$(BIN)/vault-asc demo
 
-test: install ## all tests, against a real OpenBao server on 127.0.0.1
+test: install ## all tests, the fault suite too, against a real OpenBao server on 127.0.0.1
 	$(BIN)/pytest $(T)
 
-faults: install ## every row of the fault matrix, and seeded bugs that it has to catch (docs/faults.md)
-	$(BIN)/pytest tests/faults -n 3 --dist worksteal
+faults: install ## of these, every row of the fault matrix, and seeded bugs that it has to catch (docs/faults.md)
+	$(BIN)/pytest tests/faults -n 4 --dist worksteal
 
 # SOAK=60 and KILLS=20 make it shorter.
 SOAK   ?= 600

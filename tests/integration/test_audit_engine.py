@@ -344,7 +344,7 @@ def test_what_nobody_has_read_is_told_as_that(scene: Audited, auditor: Secret, k
     assert problem.message == "the log holds no answer of the engine with this token"
     assert "nobody but the engine who has this key" in whys(found)
     assert "revoke it at Apple" in str(problem.hint)
-    early = scene.trace(tokens.mint(team(KID), TokenRequest(700), key, now - 600), auditor)
+    early = scene.trace(tokens.mint(team(KID), TokenRequest(700), key, now - 86_400), auditor)
     assert "do not reach over" in whys(early)
     assert "nobody but the engine" not in whys(early)
     forged = scene.trace(tokens.mint(team(KID), TokenRequest(701), new_key(), now), auditor)
