@@ -108,8 +108,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "three different messages; the old token stays; not faster than once a minute",
             (
                 'private version 1 of key "prod" was deleted at … (hint: bring it back with: vault kv undelete…',
-                'private version 1 of key "prod" was destroyed (hint: rotate to a new key',
-                'private version 1 of key "prod" is missing (never written, or pruned by max_versions) (hint: rotate',
+                'private version 1 of key "second" was destroyed (hint: rotate to a new key',
+                'private version 1 of key "third" is missing (never written, or pruned by max_versions) (hint: rotate',
             ),
         ),
         "F12": Row(
@@ -233,7 +233,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "F27": Row(
             "SIGTERM at any moment",
             "what is in flight ends, within 10 s; exit code 0; the state can be read",
-            ("stopped in_flight=0",),
+            ('stopped…in_flight": 0',),
             (
                 "tests/service/test_running.py::test_a_stop_lets_the_push_in_flight_end",
                 f"{_LOOP}::test_a_stop_does_not_wait_for_a_hole",
@@ -283,14 +283,14 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "5,000 targets, 1 % of the endpoints dead",
             "4,950 healthy ones are refreshed, the last of them within twice the time without dead ones (the real program has"
             " 100 targets of which 1 is dead; the 5,000, and the time that they take, are simulated)",
-            ("failed…no answer",),
+            ("failed…no answer from nexla to the login: no connection within 3 s",),
             (f"{_LOOP}::test_one_percent_of_dead_endpoints_slow_the_healthy_by_less_than_two",),
         ),
         "F34": Row(
             "a state file is damaged, or from a newer release",
             "damaged: the target is due, and its state is written anew; newer: left as it is, the others go on",
             (
-                "refreshed",
+                _REFRESHED,
                 "has format 99, this vault-asc writes format 1; it is left as it is (hint: use the newer vault-asc",
             ),
             ("tests/test_state.py::test_random_and_torn_bytes_never_crash",),
@@ -305,7 +305,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             "upgrade from the release before",
             "old state, configuration, policies, Agent configuration and KV layout are accepted as they are; tokens go on over"
             " a rotation and a rollback",
-            ("refreshed",),
+            (_REFRESHED,),
             ("tests/test_state.py::test_fields_of_another_release_of_this_format_are_ignored",),
         ),
     }
@@ -335,8 +335,11 @@ _HEAD: Final = """\
 # What may go wrong
 
 Written by `python -m tests.faults.matrix`; do not edit. Each row is a test in `tests/faults/` against a real server,
-simulators of Nexla and Apple that go wrong, real files and signals; it asserts what is expected and the message (`…` stands
-for what changes). `make faults` runs them all, `make soak` ten minutes of real time and 200 kills.
+simulators of Nexla and Apple that go wrong, real files and signals; what is simulated beyond that the row says. It asserts
+what is expected and what a person reads then: a line of the service, a command's output or error, or the Agent's log (`…`
+stands for what changes; a line of the service is JSON here, whose escaped quotes are shown as quotes). `make faults` runs
+them all, and bugs that are seeded to see that a row catches each (`tests/faults/bugs.py`); `make soak` ten minutes of real
+time and 200 kills.
 """
 
 

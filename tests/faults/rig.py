@@ -22,6 +22,9 @@ from vault_asc.secret import Secret
 from vault_asc.state import StateDir
 
 TARGETS: Final = MappingProxyType({"sales": 5001, "ads": 5002, "news": 5003})
+SOON: Final = 6.0
+"""Seconds after which a target is due when a fault is to come first: a busy machine starts the service meanwhile."""
+_MINUTE: Final = 55.0  # what "not faster than once a minute" may be by the spread of the backoff
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _SECRET: Final = re.compile(r"eyJ[\w-]{8,}\.|PRIVATE KEY|\b(?:hv)?[sb]\.[A-Za-z0-9]{20,}")
 _ESCAPED: Final = re.compile(r'\\(["\\])')
@@ -131,7 +134,15 @@ def assert_clean(world: World, said: str) -> None:
 class Watched(Running):
     """A service with its lines as people read them."""
 
-    marked = 0
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.marked = 0
+        self._parsed: list[dict[str, Any]] = []
+        super().__init__(process)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """As before, but each line is parsed once, however often it is looked for."""
+        self._parsed += [json.loads(line) for line in list(self.lines)[len(self._parsed) :]]
+        return [event for event in self._parsed if event["event"] == name]
 
     @property
     def text(self) -> str:
@@ -180,6 +191,12 @@ def serving(
             service.reader.join(10)
 
 
+def not_soon_again(service: Watched, target: str) -> Watched:
+    """It, once it has told of an attempt that is not to be repeated soon."""
+    assert service.first("failed", target)["next_try"] >= _MINUTE
+    return service
+
+
 @dataclass(frozen=True)
 class Once:
     """What a single pass of the service said."""
@@ -192,6 +209,11 @@ class Once:
         """Events of a name by target."""
         return {event["target"]: event for event in self.events if event["event"] == name}
 
+    def about(self, target: str) -> "Once":
+        """The same, with the lines about one target alone."""
+        lines = [line for line in self.text.splitlines() if f'"target": "{target}"' in line]
+        return Once(self.code, "\n".join(lines), [event for event in self.events if event.get("target") == target])
+
 
 def once(world: World, *words: str, token: Secret | None = None, environ: Mapping[str, str] = _NOTHING) -> Once:
     """`vault-asc run --once`; whatever happened, it is clean."""
@@ -202,8 +224,8 @@ def once(world: World, *words: str, token: Secret | None = None, environ: Mappin
     return Once(process.returncode, err, events)
 
 
-Speaker = Watched | Once | subprocess.CompletedProcess[str] | BaoAgent | str
-"""Who says something to a person. A bare text is for what was printed by something else."""
+Speaker = Watched | Once | subprocess.CompletedProcess[str] | BaoAgent
+"""Who says something to a person; never a text that a test has made."""
 
 
 def heard(speaker: Speaker) -> str:
@@ -219,17 +241,8 @@ def _lines(speaker: Speaker) -> list[str]:
             return speaker.text.splitlines()
         case BaoAgent():
             return speaker.log_lines()
-        case str():
-            return speaker.splitlines()
         case _:
             return [*speaker.stdout.splitlines(), *speaker.stderr.splitlines()]
-
-
-def detail(event: Mapping[str, Any]) -> str:
-    """What an event of a failure says, in one line."""
-    said = f"{event['event']} {event.get('detail', '')}"
-    assert said.isprintable()
-    return said
 
 
 def public_key_at(apple: AppleSimulator, key_id: str) -> Any:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.faults.conftest import Told
-from tests.faults.rig import due_in, ready, serving
+from tests.faults.rig import SOON, due_in, ready, serving
 from tests.integration.worlds import below, until
 from vault_asc.lab.serve import ISSUER_ID, new_key
 from vault_asc.lab.server import BaoServer
@@ -71,7 +71,7 @@ def sealed_and_unsealed(world: World) -> None:
 @pytest.mark.parametrize("fault", [killed, reloaded, sealed_and_unsealed])
 def test_f35_the_process_of_the_engine_goes(by_role: ByRole, told: Told, fault: Callable[[World], None]) -> None:
     world = by_role.world
-    due_in(world, 2, "sales")
+    due_in(world, SOON, "sales")
     old = plugin(world)
     assert old
     with serving(world) as service:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import pytest
 
 from tests.faults.conftest import Told
-from tests.faults.rig import detail, due_in, once, serving, state, token_at_nexla
+from tests.faults.rig import due_in, once, serving, state, token_at_nexla
 from tests.integration.worlds import FIRST_KEY, SECOND_KEY, rotate, status_of
 from vault_asc.config import Target
 from vault_asc.key.private_key import parse_private_key
@@ -45,7 +45,8 @@ def test_f36_an_upgrade(told: Told) -> None:
         due_in(world, 1, "sales", "ads")
         with serving(world, token=token) as service:
             for target in ("sales", "ads"):
-                told(detail(service.first("refreshed", target)))
+                service.first("refreshed", target)
+            told(service)
             assert service.stop() == 0
         goes_on_over_a_rotation(world, token)
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,19 +10,17 @@ import pytest
 
 from tests.faults.conftest import Told
 from tests.faults.rig import (
+    SOON,
     TARGETS,
     Kept,
-    Watched,
     at_address,
     due_in,
+    not_soon_again,
     once,
-    public_key_at,
     ready,
     serving,
-    state,
-    token_at_nexla,
 )
-from tests.integration.worlds import FIRST_KEY, SECOND_KEY, rotate, status_of, token_of, until
+from tests.integration.worlds import status_of, token_of, until
 from tests.support import Answer, Wire
 from vault_asc.lab import world as lab_world
 from vault_asc.lab.serve import ISSUER_ID
@@ -30,12 +28,10 @@ from vault_asc.lab.server import BaoAgent, BaoServer
 from vault_asc.lab.world import World
 from vault_asc.secret import Secret
 
-MINUTE = 55.0  # what "not faster than once a minute" may be by the spread of the backoff
-
 
 def test_f01_vault_sealed(told: Told) -> None:
     with ready(World(server=BaoServer())) as world:
-        due_in(world, 3, "sales")
+        due_in(world, SOON, "sales")
         before = Kept.of(world)
         with serving(world) as service:
             world.server.seal()
@@ -150,16 +146,10 @@ def revoke(world: World, token: Secret) -> None:
     world.server.api("POST", "auth/token/revoke", {"token": token.reveal()}, token=world.server.root_token)
 
 
-def not_soon_again(service: Watched, target: str) -> Watched:
-    """It, once it has told of an attempt that is not to be repeated soon."""
-    assert service.first("failed", target)["next_try"] >= MINUTE
-    return service
-
-
 def test_f09_the_token_in_the_file_is_revoked(world: World, told: Told) -> None:
     """A new one is taken by SIGHUP; what failed by then has its minute to wait."""
-    due_in(world, 2, "sales")
-    due_in(world, 6, "ads")
+    due_in(world, SOON, "sales")
+    due_in(world, SOON + 4, "ads")
     old = agents_token(world)
     before = Kept.of(world)
     with serving(world, token=old) as service:
@@ -217,8 +207,8 @@ def test_f09_the_token_of_the_own_login_is_revoked(world: World, told: Told, mon
     files = "".join(f'{name}_file = "{world.dir / name}"\n' for name in ("role_id", "secret_id"))
     login = f'[vault.auth]\nmethod = "approle"\n{files}[agent]'
     world.config_file.write_text(world.config_file.read_text().replace("[agent]", login, 1))
-    due_in(world, 3, "sales")
-    due_in(world, 6, "ads")
+    due_in(world, SOON, "sales")
+    due_in(world, SOON + 4, "ads")
     monkeypatch.setattr(lab_world, "_takes_token", lambda _words: False)
     with serving(world) as service:
         revoke_logins(world)
@@ -233,7 +223,7 @@ def revoke_logins(world: World) -> None:
 
 
 def test_f10_the_policy_loses_its_rights(world: World, told: Told) -> None:
-    due_in(world, 2, "sales")
+    due_in(world, SOON, "sales")
     before = Kept.of(world)
     policy = "sys/policies/acl/asc-agent"
     whole = world.server.api("GET", policy, token=world.server.root_token)["data"]["policy"]
@@ -247,98 +237,3 @@ def test_f10_the_policy_loses_its_rights(world: World, told: Told) -> None:
     finally:
         world.server.api("PUT", policy, {"policy": whole}, token=world.server.root_token)
     assert world.run("push", "sales", token=agents_token(world)).returncode == 0
-
-
-# -- the key ---------------------------------------------------------------------------------------------------------
-
-
-def kv(world: World, verb: str, body: object = None, method: str = "POST") -> None:
-    world.server.api(method, f"secret/{verb}/asc/private/prod", body, token=world.server.root_token)
-
-
-def deleted(world: World) -> None:
-    kv(world, "delete", {"versions": [1]})
-
-
-def destroyed(world: World) -> None:
-    kv(world, "destroy", {"versions": [1]})
-
-
-def pruned(world: World) -> None:
-    """Newer versions that are nobody's push the one of the record out."""
-    kv(world, "metadata", {"max_versions": 1})
-    kv(world, "data", {"data": {"private_key": "x", "key_id": "y"}})
-
-
-@pytest.mark.parametrize(
-    ("number", "lose"), [(0, deleted), (1, destroyed), (2, pruned)], ids=["deleted", "destroyed", "pruned"]
-)
-def test_f11_the_version_is_gone(told: Told, number: int, lose: Callable[[World], None]) -> None:
-    with ready(World()) as world:
-        due_in(world, 2, "sales")
-        before = Kept.of(world)
-        with serving(world) as service:
-            lose(world)
-            told(not_soon_again(service, "sales"), number)
-            assert Kept.of(world) == before
-            assert service.stop() == 0
-        told(world.run("status"), number)
-
-
-def test_f12_the_key_is_rotated(told: Told) -> None:
-    """All the time, while tokens are minted; each is verified by the public key that its kid names."""
-    seen: set[str] = set()
-    with ready(World(targets={f"t{n}": 6000 + n for n in range(8)}, usable_life=12)) as world:
-        with serving(world) as service:
-            service.first("refreshed", more_than=3)
-            service.mark()
-            moment = rotate(world, SECOND_KEY)
-            end = time.monotonic() + 30
-            while time.monotonic() < end and {state(world, name).key_id for name in world.targets} != {SECOND_KEY}:
-                for target in world.targets:
-                    token = token_at_nexla(world, target)
-                    if token not in seen:
-                        verify(world, token)
-                        seen.add(token)
-                time.sleep(0.1)
-            assert not service.of("failed")
-            assert not service.of("mandatory")
-            assert service.stop() == 0
-        told(service)
-        for target in world.targets:
-            after = state(world, target)
-            assert after.key_id == SECOND_KEY or after.started_at < moment + 1
-        assert world.apple_read(Secret(token_at_nexla(world, "t0"))) == 200
-
-
-def verify(world: World, token: str) -> None:
-    """It verifies with the public half that Apple has of the key that it names, and with no other."""
-    from joserfc import jws, jwt
-
-    kid = jws.extract_compact(token.encode()).headers()["kid"]
-    assert kid in {FIRST_KEY, SECOND_KEY}
-    assert (
-        jwt.decode(token, public_key_at(world.apple, kid), algorithms=["ES256"]).claims["aud"] == "appstoreconnect-v1"
-    )
-
-
-def test_f13_two_rotate_at_once(told: Told) -> None:
-    """The second one begins and ends between the reading and the writing of the first."""
-    with ready(World()) as world, Wire(world.server.address) as wire:
-        mine, other = world.new_key(SECOND_KEY), world.new_key("TESTKEY003")
-        direct = world.dir / "direct.toml"
-        direct.write_text(world.config_file.read_text())
-        at_address(world, wire.address)
-        left = [("POST", "secret/data/asc/keys/prod")]
-
-        def meanwhile(method: str, path: str) -> None:
-            if left and (method, path) == left[0]:
-                left.pop()
-                world.must("key", "rotate", "prod", str(other), "--config", str(direct))
-
-        wire.fate = meanwhile
-        done = world.run("key", "rotate", "prod", str(mine))
-        assert done.returncode == 9, done.stderr
-        told(done)
-        at_address(world, world.server.address)
-        assert world.must("push", "sales").count("TESTKEY003") == 1
