@@ -91,7 +91,8 @@ def test_f14_a_session_is_lost(world: World, told: Told) -> None:
         world.nexla.inject(nexla_faults.SESSION_LOST, count=2, method="PUT")
         service.first("failed", "ads")
         told(service, 1)
-        assert world.nexla.journal.count("POST", "/token") == logins + 2
+        # One for the attempt that failed, and one more if the next has begun meanwhile.
+        assert world.nexla.journal.count("POST", "/token") in {logins + 2, logins + 3}
         assert before.nexla == token_at_nexla(world, "ads")
         service.first("refreshed", "ads")
         assert service.stop() == 0

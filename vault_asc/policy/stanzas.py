@@ -36,7 +36,8 @@ class Rule:
         return capability in self.capabilities and self.fits(path)
 
 
-@lru_cache(maxsize=256)  # whoever looks for the policy that grants something takes the same few texts apart again and again
+# Whoever looks for the policy that grants something takes the same few texts apart again and again.
+@lru_cache(maxsize=256)
 def rules(text: str) -> tuple[Rule, ...]:
     """The stanzas of a policy of ours; this is no parser for other policies. Limits of parameters are left out."""
     return tuple(Rule(found["path"], _capabilities(found["body"])) for found in re.finditer(STANZA, text))
