@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 T      ?= -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults soak lint format docs proto bench lock build clean
+.PHONY: help install demo test full faults soak lint format docs proto bench lock build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ demo: install ## watch a real server, a real Agent and vault-asc keep a credenti
 
 test: install ## all tests, the fault suite too, against a real OpenBao server on 127.0.0.1
 	$(BIN)/pytest $(T)
+
+full: install ## the same with all that is only a matter of numbers: 5,000 targets, 100,000 reads, 1,000 tokens
+	ASC_TESTS_FULL=1 $(BIN)/pytest $(T)
 
 faults: install ## of these, every row of the fault matrix, and seeded bugs that it has to catch (docs/faults.md)
 	$(BIN)/pytest tests/faults -n 4 --dist worksteal

@@ -14,6 +14,7 @@ import pytest
 from PyInstaller.archive.readers import CArchiveReader
 
 from tests import keys
+from tests.effort import FULL
 from tests.engine.host import ROOT
 from tests.engine.rig import Rig, rig
 from vault_asc import __version__
@@ -24,7 +25,6 @@ from vault_asc.engine.freezing.source import UNKNOWN, commit_of
 from vault_asc.engine.freezing.unpacked import hold, sweep
 from vault_asc.errors import ConfigError, VaultAscError
 
-TWICE = "ASC_TESTS_BUILD_TWICE"
 FORBIDDEN = {"click", "hvac", "requests", "urllib3", "certifi", "uvloop", "grpc", "joserfc", "pytest"}
 OLD = 1000.0  # seconds
 needs_mounts = pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="mounts a file system")
@@ -235,7 +235,7 @@ def test_sweep_takes_dead_directories_of_ours_alone(tmp_path: Path) -> None:
     assert not living.exists()
 
 
-@pytest.mark.skipif(not os.environ.get(TWICE), reason=f"takes half a minute more: set {TWICE}=1")
+@pytest.mark.skipif(not FULL, reason="takes half a minute more: make full")
 def test_two_builds_of_one_source_are_equal(built: Executable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("LANG", "C")

@@ -13,6 +13,7 @@ import jwt
 import pytest
 
 from tests.conftest import Root, TokenWith
+from tests.effort import effort
 from tests.support import PREFIX, connected, key_id, new_key, team
 from tests.vaults import VaultUnderTest
 from vault_asc import policy, tokens
@@ -28,6 +29,8 @@ from vault_asc.vault import Auditing
 
 CUSTODIES: Final = ("kv", "transit", "engine")
 KID: Final = key_id(1)
+LEAKED: Final = effort(50, 15)
+"""Tokens that are led back to whoever asked for them."""
 
 
 @dataclass(frozen=True)

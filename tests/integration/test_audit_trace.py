@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from tests.conftest import TokenWith
 from tests.integration.audited import (
     KID,
+    LEAKED,
     Audited,
     Job,
     audited,
@@ -71,10 +72,10 @@ def readers(found: Trace) -> dict[str, int]:
     return {dict(reader.caller.metadata)["host"]: reads.times for reader, reads in found.readers.items()}
 
 
-def test_fifty_leaked_tokens_among_decoys(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
+def test_leaked_tokens_among_decoys(scene: Audited, auditor: Secret, key: PrivateKey) -> None:
     jobs = [minter(scene, f"host-{number}") for number in range(7)]
     now, leaked = time.time(), []
-    for number in range(50):
+    for number in range(LEAKED):
         job, twin, moment = jobs[number % 7], jobs[(number + 1) % 7], now + number // 5
         leaked.append((job, scene.mint(job, "prod", moment)))
         same = scene.mint(twin, "prod", moment)

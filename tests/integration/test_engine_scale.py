@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.effort import effort
 from tests.engine.host import Plugin, Session, session
 from tests.engine.mounted import team_key, verified
 from tests.engine.noise import HEADERS, Line, a_request, prefixed
@@ -22,11 +22,10 @@ from tests.integration.engines import PLUGIN, PRODUCT, Engine, engine
 from tests.support import key_id
 from vault_asc.engine import frames
 
-MANY: Final = "ASC_TESTS_MANY_READS"
-READS: Final = 100_000 if os.environ.get(MANY) else 10_000
+READS: Final = effort(100_000, 10_000)
 MOUNTS: Final = 16
-EACH: Final = 125
-"""Keys and roles of one mount: 2,000 in all."""
+EACH: Final = effort(125, 25)
+"""Keys and roles of one mount: 2,000 in all with full effort."""
 LIMIT: Final = 80 * 1024  # KiB
 SLACK: Final = 2 * 1024  # KiB that the memory may differ between two looks, whatever the number of reads
 THREADS: Final = 4
@@ -36,7 +35,7 @@ Place = tuple[int, int]
 """Number of a mount, and of a key and a role there."""
 PLACES: Final[list[Place]] = [(mount, number) for mount in range(MOUNTS) for number in range(EACH)]
 
-SOME: Final = PLACES if os.environ.get(MANY) else PLACES[::10]
+SOME: Final = effort(PLACES, PLACES[::4])
 
 log = logging.getLogger(__name__)
 """The figures: `--log-cli-level=info` shows them."""
@@ -94,7 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield here
 
 
-def test_sixteen_mounts_with_two_thousand_keys_and_roles(server: Engine) -> None:
+def test_sixteen_mounts_with_many_keys_and_roles(server: Engine) -> None:
     caller = Caller(server)
 
     def write(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""A thousand tokens of each custody, verified by two implementations of JWT that the product does not use."""
+"""Many tokens of each custody, verified by two implementations of JWT that the product does not use."""
 
 import json
 import secrets
@@ -14,6 +14,7 @@ import pytest
 
 from tests import keys
 from tests.conftest import Root
+from tests.effort import effort
 from tests.support import connected, key_id, new_key, verified
 from tests.vaults import VaultUnderTest, wait_for_kv
 from vault_asc.clock import system_clock
@@ -25,7 +26,7 @@ from vault_asc.names import Custody
 from vault_asc.store import Layout, Store
 from vault_asc.tokens import Token, TokenRequest
 
-COUNT: Final = 1000
+COUNT: Final = effort(1000, 200)
 ROOT: Final = Path(__file__).parents[2]
 JOSE: Final = ROOT / ".venv" / "node"
 """Where `make install` puts the npm package, when there is npm."""
