@@ -336,6 +336,25 @@ def test_no_attempt_begins_without_time_for_it(states: StateDir, took: float, do
     assert world.pushed[-1][0] - took <= NOW + DEADLINE - 5
 
 
+@pytest.mark.parametrize("under_agent", [True, False])
+def test_what_found_no_time_is_one_line(
+    states: StateDir, capsys: pytest.CaptureFixture[str], *, under_agent: bool
+) -> None:
+    for nexla_error, hint in (
+        (lambda _: NexlaError("nexla is down", retryable=True), "see first why 2 failed, which took the time; "),
+        (None, "; if there are too many for one pass each time, vault-asc run does many at a time\n"),
+    ):
+        world = World(took=44.0)
+        world.nexla_error = nexla_error or world.nexla_error
+        results = made(states, world, only_due=False).run(targets("a", "b", "c", "d"))
+        assert [result.reason == "not tried" for result in results] == [False, False, True, True]
+        assert (_told(results, under_agent=under_agent) == 0) is under_agent
+        said = capsys.readouterr().err
+        assert "error: 2 targets were not tried: the 50 s of this pass were over; their state is unchanged\n" in said
+        assert hint in said
+        assert (said.count("not tried"), "push again" in said) == (1, not under_agent)
+
+
 def test_what_found_no_time_is_first_next_time(states: StateDir) -> None:
     world = World(took=20.0)
     names = ["a", "b", "c", "d", "e"]

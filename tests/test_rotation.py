@@ -261,6 +261,8 @@ def test_the_waits_of_many_are_spread() -> None:
         *[(NexlaError("x", status=s), 900, 900) for s in (400, 403, 404, 422)],
         *[(NexlaError("x", status=s), 2.5, 5) for s in (401, 405, 409, 500, 503, None)],
         (NexlaError("x", status=409, retryable=True), 2.5, 5),
+        (NexlaError("x", status=401, pause=60), 60, 60),
+        (NexlaError("x", status=401, pause=1), 2.5, 5),
         (NexlaError("x", status=429, retryable=True), 2.5, 5),
         (NotFoundError("x"), 60, 60),
         (PermissionDeniedError("x"), 60, 60),

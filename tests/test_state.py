@@ -1,7 +1,9 @@
 import contextlib
+import fcntl
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -368,3 +370,27 @@ def test_any_tick_file_is_read_or_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "prod").write_bytes(content)
     tick = read_tick(tmp_path, "prod")
     assert tick is None or tick.version == int(content)
+
+
+def test_who_looks_whether_a_service_is_there_is_not_in_its_way(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    assert states.is_served() is False
+    assert not states.path.exists()
+    with states.served():
+        assert states.is_served() is True
+        with pytest.raises(BusyError, match='another "vault-asc run"'), states.served():
+            pass
+    assert states.is_served() is False
+    looked_at = os.open(states.path / "run.lock", os.O_RDONLY)
+    fcntl.flock(looked_at, fcntl.LOCK_SH)
+    assert states.is_served() is False
+    threading.Timer(0.02, os.close, [looked_at]).start()
+    with states.served():
+        assert states.is_served() is True
+
+
+def test_a_service_that_cannot_be_seen_is_neither_there_nor_away(tmp_path: Path) -> None:
+    states = StateDir(tmp_path / "state")
+    states.path.mkdir()
+    (states.path / "run.lock").symlink_to("elsewhere")
+    assert states.is_served() is None

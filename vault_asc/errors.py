@@ -86,14 +86,22 @@ class NexlaError(TargetError):
     Attributes:
         status: HTTP status of the answer, None when there was none.
         retryable: whether the same call may succeed later without anybody changing anything.
+        pause: seconds for which it fails without being made again.
     """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, status: int | None = None, retryable: bool = False
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        retryable: bool = False,
+        pause: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.retryable = retryable
+        self.pause = pause
 
 
 class ConflictError(VaultAscError):

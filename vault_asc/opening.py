@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -21,3 +22,15 @@ def opened(path: Path, *, follow: bool = True) -> Iterator[tuple[int, os.stat_re
         yield descriptor, os.fstat(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_to(mode: int, *, group: bool = True) -> str:
+    """Who else may read a regular file of that mode, in words for a warning; "" when nobody may.
+
+    Without `group` only others are named: a file of root's is given to a service by its group.
+    """
+    bits = {"group": stat.S_IRGRP if group else 0, "others": stat.S_IROTH}
+    readers = [name for name, bit in bits.items() if mode & bit]
+    if not readers or not stat.S_ISREG(mode):
+        return ""
+    return f"can be read by {' and '.join(readers)} (mode {stat.S_IMODE(mode):04o})"

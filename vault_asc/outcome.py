@@ -1,7 +1,10 @@
 """How an attempt to keep a target fresh can end: words that schedule, state and commands share."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+PROVEN: Final = "nexla reached apple with the token"
+"""Detail of an attempt after which there is nothing to tell."""
 
 
 class Outcome(StrEnum):

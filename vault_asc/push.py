@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEADLINE: Final = 50.0
 """Seconds for a whole pass; the Agent kills its exec after 60."""
+NOT_TRIED: Final = "not tried"
+"""Reason of a result for which no time was left; the target is as it was."""
 _POLL: Final = 0.1  # seconds between two looks at a lock
 _LEAST: Final = 5.0  # seconds that an attempt needs to be worth beginning
 
@@ -85,7 +87,7 @@ class Pass:
         results = []
         for target in self._by_expiry(targets):
             if self._end - self.elapsed() < _LEAST:
-                results.append(Result(target, "not tried", error=_too_late(), recorded=True))
+                results.append(Result(target, NOT_TRIED, error=_too_late(), recorded=True))
             else:
                 results.append(self._one(target, opened))
         return results
@@ -193,7 +195,7 @@ def bug(error: BaseException) -> VaultAscError:
 def _too_late() -> TargetError:
     return TargetError(
         f"the {DEADLINE:.0f} s of this pass were over before its turn; its state is unchanged",
-        hint="push again, it comes earlier then; if this goes on, spread the targets over several hosts",
+        hint="push again; if this goes on though nothing fails, vault-asc run does many at a time",
     )
 
 

@@ -47,7 +47,9 @@ def retry_after(error: VaultAscError, name: str, failures: int, *, left: float, 
         left: seconds of life of the token at Nexla; not positive when it is dead.
         alarm: seconds of life below which there is a hurry.
     """
-    wait = backoff(name, failures, hurry=left < alarm)
+    # Before the end of a pause an attempt would only repeat the failure.
+    pause = error.pause if isinstance(error, NexlaError) else 0.0
+    wait = max(backoff(name, failures, hurry=left < alarm), pause)
     if isinstance(error, NexlaError) and not error.retryable and error.status in _PERMANENT_STATUS:
         return min(_RETRY_PERMANENT, max(wait, left - alarm)) if left > 0 else _RETRY_PERMANENT
     return max(wait, _RETRY_GONE) if isinstance(error, NotFoundError | PermissionDeniedError) else wait

@@ -16,12 +16,13 @@ from typing import Any, Final, TypeGuard
 
 from vault_asc.config import Target
 from vault_asc.errors import BusyError, ConfigError, VaultAscError
-from vault_asc.files import locked, make_private_dir, sweep, unfinished, write_atomic
+from vault_asc.files import is_locked, locked, make_private_dir, sweep, unfinished, write_atomic
 from vault_asc.outcome import Outcome
 from vault_asc.rotation import TargetState, Tick
 
 FORMAT: Final = 1
 _TICK_MAX: Final = 32  # bytes of a tick file
+_TRIES: Final = 5  # for the lock of a service
 _MOMENT_MAX: Final = 1e11  # Unix seconds, in the year 5138
 _FIELDS: Final = {f.name for f in fields(TargetState)}
 
@@ -69,13 +70,18 @@ class StateDir:
         make_private_dir(self.path)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.path / "run.lock"))
+                # Tried more than once: whoever looks whether a service is there holds the lock for a moment.
+                stack.enter_context(locked(self._run_lock, tries=_TRIES))
             except BusyError as exc:
                 raise BusyError(
                     f'another "vault-asc run" keeps the targets of "{self.path}" fresh',
                     hint="stop that one, or give this one a state directory of its own: STATE_DIRECTORY, state.dir",
                 ) from exc
             yield
+
+    def is_served(self) -> bool | None:
+        """Whether a service holds the directory; None when that cannot be seen."""
+        return is_locked(self._run_lock)
 
     def sweep(self, targets: Iterable[Target]) -> None:
         """Remove what killed writers left: of all states, and of the token files of `targets`.
@@ -122,6 +128,10 @@ class StateDir:
         make_private_dir(self.path)
         write_atomic(self.path / "last_tick.json", _dump({"at": now}), now=now)
 
+    @property
+    def _run_lock(self) -> Path:
+        return self.path / "run.lock"
+
     def _file(self, target: str) -> Path:
         return self.path / "targets" / f"{target}.json"
 
@@ -148,7 +158,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except OSError as exc:
         raise ConfigError(
             f'the state file "{file}" cannot be read: {os.strerror(exc.errno or errno.EIO)}',
-            hint="run this as the user that the Agent runs as, or name another directory: state.dir",
+            hint="run this as the user that the Agent runs as, or vault-asc run does; or name another directory: state.dir",
         ) from exc
     return data if isinstance(data, dict) else {}
 

@@ -332,7 +332,9 @@ def handed_over(stage: Stage, *, used: bool = False, **fields: str) -> None:
     secret = {"p8": stage.user.new_pem(NEW_ID).decode(), "key_id": NEW_ID, "issuer_id": keys.ISSUER_ID, **fields}
     token = wrap(stage.user.server, secret)
     stage.user.tokens.append(token.reveal())
-    (stage.user.home / "token").write_text(token.reveal())
+    file = stage.user.home / "token"
+    file.touch(0o600)
+    file.write_text(token.reveal())
     if used:
         unwrap(stage.user.server, token)
 

@@ -73,3 +73,17 @@ def test_a_role_of_a_mount_that_is_not_there(user: User, custodies: tuple[str, .
     assert 'there is no mount at "nowhere"' in done.error
     assert "policy write token-reader --role sales" in done.hint
     assert ("--custody engine" in done.hint) is (custodies == ("kv",))
+
+
+def test_a_mount_that_may_be_mistyped_is_named() -> None:
+    usual = configured("asc", (Custody.KV,))
+    wrong = usual._replace(store=usual.store._replace(mount="sekret"))
+    away = usual._replace(nexla={"default": NexlaSettings("default", SecretRef("sekret", "asc/nexla/x", "key"))})
+    for config, path, setting in (
+        (usual, "secret/data/asc/keys/prod", None),
+        (wrong, "sekret/data/asc/keys/prod", "store.mount"),
+        (away, "sekret/data/asc/nexla/x", "nexla.default.service_key.mount"),
+    ):
+        hint = advise(config, Need((policy.AGENT.name,)), path, "read")
+        assert hint is not None
+        assert hint.endswith(f'; if there is no mount "sekret", correct {setting}') is (setting is not None)

@@ -115,6 +115,16 @@ def test_every_command_in_our_messages_exists() -> None:
         assert (words if first in groups - {words} else first) in known | groups, (name, words)
 
 
+def test_every_event_of_the_service_is_in_its_table() -> None:
+    sources = [*(ROOT / "vault_asc" / "service").rglob("*.py"), *(ROOT / "vault_asc" / "cli").glob("*.py")]
+    code = "".join(file.read_text(encoding="utf-8") for file in sources)
+    told = set(re.findall(r'(?<!\.)\bEvent\(\s*"([a-z ]+)"', code)) | {"logged in", "renewed"}
+    table = (ROOT / "docs" / "service.md").read_text(encoding="utf-8").partition("| event | level | when |")[2]
+    rows = re.findall(r"^\|((?: `[a-z ]+`)+) \|", table, re.MULTILINE)
+    assert len(told) > 20
+    assert told == {name for row in rows for name in re.findall(r"`([a-z ]+)`", row)}
+
+
 def test_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     from vault_asc import errors
 

@@ -1,6 +1,8 @@
 import os
 import re
 import stat
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,12 @@ import pytest
 from tests.cli.conftest import Done, User, check_failure
 from vault_asc import __version__
 from vault_asc.cli import run
+from vault_asc.cli.wiring import Connection
+from vault_asc.config import load
+from vault_asc.errors import ConfigError
+from vault_asc.outcome import PROVEN, Outcome
+from vault_asc.rotation import TargetState, attempted
+from vault_asc.state import StateDir
 
 TARGETS = """\
 [nexla.default]
@@ -177,6 +185,93 @@ def test_a_tick_that_is_too_long_for_a_target_is_told(cli: Cli, home: Path) -> N
         assert "agent.tick is 187 s" in done.error
 
 
+FOR_RUN = """
+[vault.auth]
+method = "approle"
+secret_id_file = "{home}/secret_id"
+[run]
+rate = 8
+replicas = 2
+listen = "127.0.0.1:9411"
+"""
+
+
+def test_check_takes_what_run_takes_and_says_how_it_works(cli: Cli, home: Path) -> None:
+    short = TARGETS + "lifetime = '160s'\n"
+    secret_id = home / "secret_id"
+    secret_id.write_text("x")
+    secret_id.chmod(0o644)
+    for more in ("", FOR_RUN.format(home=home)):
+        (home / "vault-asc.toml").write_text(f"version = 1\n{short}{more}", encoding="utf-8")
+        done = cli("config", "check")
+        assert done.code == 0
+        assert re.search(
+            r"^under an Agent target .* agent.tick is 30 s; vault-asc run keeps it", done.said("warning")[0]
+        )
+        assert ("  Agent " in done.out) is (not more)
+    assert f"at auth/approle with /etc/vault-asc/role_id and {secret_id}\n" in done.out
+    assert re.search(
+        r"^  run +16 attempts at a time, at most 8 .* key, 2 replicas, .* 127.0.0.1:9411$", done.out, re.MULTILINE
+    )
+    assert done.said("warning")[1:] == [
+        f'"{secret_id}" with the secret ID can be read by others (mode 0644): chmod o-r {secret_id}'
+    ]
+    secret_id.chmod(0o640)  # root's, and the service's group's
+    assert len(cli("config", "check").said("warning")) == 1
+
+
+def test_a_token_file_that_others_may_read_is_told(cli: Cli, home: Path) -> None:
+    token = home / "token"
+    for mode in (0o600, 0o644):
+        token.write_text("x.y")
+        token.chmod(mode)
+        done = cli("key", "list", "--address", "http://127.0.0.1:1", "--token-file", str(token))
+        assert done.code == 5
+        assert ('token" can be read by others (mode 0644): chmod o-r ' in done.err) is (mode == 0o644)
+
+
+def test_a_login_for_run_alone_is_named_where_there_is_no_token(cli: Cli, home: Path) -> None:
+    for more in ("", FOR_RUN.format(home=home)):
+        (home / "vault-asc.toml").write_text(f"version = 1\n{TARGETS}{more}", encoding="utf-8")
+        done = cli("push", "sales")
+        assert done.error == "no Vault token"
+        assert done.hint.endswith("; [vault.auth] is for vault-asc run alone") is bool(more)
+
+
+def test_a_service_does_not_look_elsewhere_when_its_file_is_gone(home: Path) -> None:
+    file = home / "vault-asc.toml"
+    file.write_text(f"version = 1\n{TARGETS}", encoding="utf-8")
+    with Connection(None).logging_in() as service:
+        assert service.config().path == file
+        file.unlink()
+        with pytest.raises(ConfigError, match=re.escape(f'"{file}" is gone; nothing of the configuration was taken')):
+            service.config()
+        file.write_text(f"version = 1\n{TARGETS}", encoding="utf-8")
+        assert service.config().path == file
+
+
+def test_status_of_what_is_well_is_one_line_each(cli: Cli, home: Path) -> None:
+    second = TARGETS[TARGETS.index("[[targets]]") :].replace("sales", "other").replace("5001", "5002")
+    file = home / "vault-asc.toml"
+    file.write_text(f"version = 1\nstate.dir = '{home}/state'\n{TARGETS}{second}", encoding="utf-8")
+    states, now = StateDir(home / "state"), time.time()
+    for target, detail in zip(load(file, {}).targets, (PROVEN, "apple accepts the token, but"), strict=True):
+        state = replace(attempted(target, TargetState(), None, now), expires_at=int(now + 900), outcome=Outcome.LIVE)
+        states.save(target.name, replace(state, started_at=now, usable_life=1080, detail=detail), now)
+    with states.served():
+        lines = cli("status").out.splitlines()
+        assert cli("status", "--json").json["run"] == {"running": True}
+    assert [line.split()[0] for line in lines] == ["TARGET", "sales", "other", "other:", "vault-asc"]
+    assert lines[-1] == "vault-asc run is running here"
+    assert cli("status").out.endswith(f"{NOBODY}\n")
+    states.save_tick(now - 1000)
+    assert cli("status").out.endswith("its log tells; and vault-asc run is not running here\n")
+    with states.served():
+        assert re.search(
+            r"run is running here\nthe Agent has stopped ticking: last tick 16m \d+s ago\n$", cli("status").out
+        )
+
+
 def test_a_file_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cli("config", "check", "--config", "a\nb")
     check_failure(done)
@@ -209,6 +304,7 @@ def test_the_address_option_beats_everything(user: User, monkeypatch: pytest.Mon
     assert user.fails(2, "key", "list", "--address", "x").error.startswith('--address "x"')
 
 
+NOBODY = "vault-asc run is not running here, and the Agent has never ticked here"
 BY_ROLE = TARGETS.replace('key = "prod"', 'role = "sales"')
 RENDERED = """\
 [[targets]]
@@ -263,7 +359,7 @@ def test_status_of_a_target_by_a_role(cli: Cli, home: Path) -> None:
     assert (row["target"], row["key"], row["role"]) == ("sales", None, "sales")
     said = cli("status").out
     assert re.search(r"^sales +role sales +- +- +- ! +never pushed +now$", said, re.MULTILINE)
-    assert said.endswith("rendered by the Agent: 2 targets\nthe Agent has never ticked here\n")
+    assert said.endswith(f"rendered by the Agent: 2 targets\n{NOBODY}\n")
 
 
 def test_an_agent_that_pushes_nothing_has_no_socket(cli: Cli, home: Path) -> None:
@@ -276,7 +372,7 @@ def test_an_agent_that_pushes_nothing_has_no_socket(cli: Cli, home: Path) -> Non
 
 def test_status_and_push_of_a_configuration_without_targets(cli: Cli, home: Path) -> None:
     (home / "vault-asc.toml").write_text("version = 1\n", encoding="utf-8")
-    assert cli("status").out == "no targets are configured\nthe Agent has never ticked here\n"
+    assert cli("status").out == f"no targets are configured\n{NOBODY}\n"
     assert cli("status", "--json").json["targets"] == []
     done = cli("push", "--all")
     check_failure(done)

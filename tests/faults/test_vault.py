@@ -166,7 +166,7 @@ def test_f09_the_token_in_the_file_is_revoked(world: World, told: Told) -> None:
 
 def test_f09_the_token_of_the_agent_is_revoked(told: Told) -> None:
     """Its listener gives a new one as soon as it has logged in again."""
-    with ready(World(targets=TARGETS, token_period=4, tick=60)) as world, world.agent() as agent:
+    with ready(World(targets=TARGETS, token_period=10, tick=60)) as world, world.agent() as agent:
         at_address(world, f"unix://{agent.socket}")
         first = until(lambda: created(agent), "a token of the Agent")
         time.sleep(1.1)  # Vault tells the time of a token's creation in whole seconds
@@ -178,7 +178,7 @@ def test_f09_the_token_of_the_agent_is_revoked(told: Told) -> None:
         until(lambda: created(agent) > first, "a new token of the Agent")
         due_in(world, 0, "ads")
         with serving(world) as service:
-            service.first("refreshed", "ads")
+            service.first("refreshed", "ads", timeout=90)
             assert service.stop() == 0
 
 

@@ -131,6 +131,9 @@ def test_a_token_revoked_in_the_middle_costs_one_login_and_no_target(world: Worl
         assert accessors(world) not in ([], [accessor])
         assert service.stop() == 0
     assert not service.events("failed")
+    logins = service.events("logged in")
+    assert [(event["level"], event["mount"]) for event in logins] == [("info", "approle")] * 2
+    assert all(event["ttl"] > 0 for event in logins)
     assert len(audited(world, LOGIN, begin)) == 2
 
 
@@ -196,6 +199,9 @@ def test_a_wrong_secret_id_is_told_and_mended_without_a_restart(world: World) ->
             assert 'the login at "auth/approle/login" was refused' in detail
             assert "invalid role or secret ID" in detail
             assert wire.calls.count(("POST", LOGIN)) == 1
+            [event] = service.events("login failed")
+            assert (event["level"], event["next_try"]) == ("warning", 60)
+            assert "invalid role or secret" in event["detail"]
             (world.dir / "secret_id").write_text(good)
             assert service.stop() == 0
         text = "".join(service.lines)

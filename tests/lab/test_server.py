@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.integration.worlds import until
 from vault_asc.errors import ConfigError, NotFoundError, PermissionDeniedError, VaultError, VaultUnavailableError
 from vault_asc.lab import bao
 from vault_asc.lab.server import BaoAgent, BaoServer, ServerTls
@@ -195,7 +196,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="not installed") as caught:
         bao.bao_binary()
     assert caught.value.hint is not None
-    assert "vault-asc[lab,engine]" in caught.value.hint
+    assert "requirements/lab.txt" in caught.value.hint
 
 
 @pytest.fixture
@@ -228,7 +229,9 @@ def test_agent_starts_restarts_and_ends_with_all_that_it_started(agent_config: P
     socket = tmp_path / "agent.sock"
     with BaoAgent(agent_config, socket=socket) as agent:
         assert socket.is_socket()
+        # Not by its line alone: the Agent says what it is about to run, too.
         assert agent.wait_for_line("hook-ran")
+        until((tmp_path / "orphan").is_file, "the process that the hook leaves")
         first = agent.pid
         agent.kill()
         assert not alive(first)

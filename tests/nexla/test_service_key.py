@@ -71,9 +71,12 @@ def test_one_refused_login_is_shared_by_all_targets(kept: Kept) -> None:
     kept.attempts(1)
     tenant.nexla.set_service_key(SERVICE_KEY, active=False)
     tenant.nexla.end_sessions()
-    said = [state.detail for _ in range(3) for state in kept.attempts(10)]
+    states = [state for _ in range(3) for state in kept.attempts(10)]
+    said = [state.detail for state in states]
     assert tenant.asked("POST", "/token", 401) == 1, "30 targets"
     assert all("answered 401 to the login" in text and "within a minute" in text for text in said)
+    waits = [state.next_try - tenant.clock() for state in states]
+    assert min(waits) > 50, "what is shared for a minute is not asked for within that minute"
     assert not any(SERVICE_KEY in text for text in said)
 
 

@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.vaults import VaultUnderTest
 from vault_asc.auth import AppRoleAuth, AuthSettings
 from vault_asc.errors import NotFoundError
 from vault_asc.secret import Secret
-from vault_asc.vault import Login, Vault
+from vault_asc.vault import Login, LoginNews, Vault
 
 POLICY = """
 path "{kv}/*" { capabilities = ["create", "read", "update", "list"] }
@@ -95,12 +95,14 @@ class Stage:
         login: what is tested.
         vault: the connection.
         clock: of the login.
+        news: what the login has told.
     """
 
     wire: Wire
     login: Login
     vault: Vault
     clock: Elapsed
+    news: list[LoginNews] = field(default_factory=list)
 
     @property
     def logins(self) -> int:
@@ -118,8 +120,9 @@ def staged(server: VaultUnderTest, auth: AuthSettings) -> Iterator[Stage]:
     clock = Elapsed()
     with Wire(server.address) as wire, connected(server, Secret("none"), address=wire.address) as anybody:
         without = anybody.as_token(Secret(""))
-        login = Login(without, auth, elapsed=clock, uniform=lambda _least, most: most)
-        yield Stage(wire, login, without.as_token(login), clock)
+        news: list[LoginNews] = []
+        login = Login(without, auth, elapsed=clock, uniform=lambda _least, most: most, told=news.append)
+        yield Stage(wire, login, without.as_token(login), clock, news)
 
 
 def holder(root: Root, login: Login) -> dict[str, Any]:

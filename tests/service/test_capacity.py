@@ -40,6 +40,7 @@ def test_the_budget_of_a_day_carries_1080_targets_and_the_refusal_shows_the_arit
     assert "may make 172,800" in caught.value.message
     assert caught.value.hint is not None
     assert "shard over 5 service keys" in caught.value.hint
+    assert "--shard does not help" in caught.value.hint
 
 
 def test_without_a_budget_for_the_day_the_second_counts() -> None:

@@ -284,6 +284,8 @@ def test_shards_are_read(text: str, environ: dict[str, str], expected: Shard) ->
         ("0/0", {}, "is no part"),
         ("-1/4", {}, "is no part"),
         ("1", {}, "is no part"),
+        ("0/1001", {}, "is no part"),
+        ("0/1000000", {}, "is no part"),
         ("1/4\n", {}, "is no part"),
         ("٣/٤", {}, "is no part"),
         ("auto/4", {}, "no ordinal"),
@@ -294,4 +296,5 @@ def test_shards_are_read(text: str, environ: dict[str, str], expected: Shard) ->
 def test_shards_that_cannot_be_are_refused(text: str, environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         Shard.parse(text, environ)
-    assert caught.value.hint
+    assert caught.value.hint is not None
+    assert said != "is no part" or "1000 at most" in caught.value.hint

@@ -200,7 +200,10 @@ def test_head_has_the_length_and_no_body(looked: Looked) -> None:
     "host", ["evil.example", "evil.example:9411", "127.0.0.1.evil.example", "localhost.evil", "", "[::2]:1"]
 )
 def test_a_name_that_was_made_to_lead_here_is_refused(looked: Looked, host: str) -> None:
-    assert looked.get("/status.json", headers={"Host": host}).status == 421
+    reply = looked.get("/status.json", headers={"Host": host})
+    assert reply.status == 421
+    assert "localhost or a loopback address, also behind a proxy" in reply.text
+    assert not host or host not in reply.text
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]:9411"])

@@ -19,6 +19,7 @@ import pytest
 from tests.integration.worlds import import_key, until
 from tests.service.looked_at import samples
 from tests.service.simulated import Simulation
+from vault_asc.cli.running import run
 from vault_asc.lab.world import SERVICE_KEY, World
 from vault_asc.service.events import Event
 from vault_asc.service.listening.heartbeat import Heartbeat
@@ -28,7 +29,9 @@ from vault_asc.service.log import FLUSH
 from vault_asc.service.loop import GRACE
 from vault_asc.vault.logins import LAST_CALL
 
-UNIT = Path(__file__).parents[2] / "docs" / "systemd" / "vault-asc-run.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "docs" / "systemd" / "vault-asc-run.service"
+SHARD = UNIT.with_name("shard.conf")
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -206,23 +209,49 @@ def test_a_listener_that_cannot_be_is_an_error_before_anything_is_begun(tmp_path
         done = world.run("run", "--listen", "0.0.0.0:9411")
         assert done.returncode == 2
         assert "neither a loopback address" in done.stderr
+        done = world.run("run", "--once", "--listen", "unix:///nowhere/run.sock")
+        assert done.returncode == 2
+        assert '--once makes one pass and ends, so nothing would answer on "unix:///nowhere/run.sock"' in done.stderr
 
 
 # --- the unit ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze: apt-get install systemd")
-def test_the_unit_is_understood_and_hardened(tmp_path: Path) -> None:
+def test_the_units_are_understood_and_hardened(tmp_path: Path) -> None:
+    single, shard = tmp_path / UNIT.name, tmp_path / "vault-asc-run@2.service"
+    for unit in (single, tmp_path / "vault-asc-run@.service"):
+        unit.write_text(startable(UNIT))
+    drop_ins = tmp_path / "vault-asc-run@.service.d"
+    drop_ins.mkdir()
+    (drop_ins / SHARD.name).write_text(startable(SHARD))
+    verified = analyzed("verify", "--man=no", str(single), str(shard))
+    told = [line for line in verified.stderr.splitlines() if "vault-asc-run" in line or SHARD.name in line]
+    assert (verified.returncode, told) == (0, [])
+    secure = analyzed("security", "--offline=yes", "--threshold=15", "--no-pager", str(single))
+    assert secure.returncode == 0, secure.stdout[-300:] + secure.stderr
+
+
+def startable(file: Path) -> str:
+    """A unit whose program exists here; only words that the program takes may be behind it."""
+    text = file.read_text()
+    words = re.findall(r"(?m)^ExecStart=/usr/local/bin/vault-asc run (.+)$", text)[0].replace("%i", "2").split()
+    run.make_context("run", words)
+    return re.sub(r"(?m)^(ExecStart=)/\S+", r"\1/bin/true", text)
+
+
+def analyzed(*words: str) -> subprocess.CompletedProcess[str]:
     assert ANALYZE is not None
-    unit = tmp_path / UNIT.name
-    unit.write_text(re.sub(r"(?m)^(ExecStart=)\S+", r"\1/bin/true", UNIT.read_text()))
-    done = subprocess.run(
-        [ANALYZE, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, [line for line in done.stderr.splitlines() if UNIT.name in line]) == (0, [])
-    words = [ANALYZE, "security", "--offline=yes", "--threshold=15", "--no-pager", str(unit)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    return subprocess.run([ANALYZE, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_unit_is_what_the_pages_say() -> None:
+    settings = dict(re.findall(r"(?m)^(\w+)=(.*)$", UNIT.read_text()))
+    program = settings["ExecStart"].split()[0]
+    assert f"ln -s /opt/vault-asc/bin/vault-asc {Path(program).parent}/" in (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "service.md").read_text()
+    assert re.search(rf"useradd --system .* {settings['User']}\n", page)
+    assert f'dir = "/var/lib/{settings["StateDirectory"]}"' in page
 
 
 def test_the_unit_gives_the_service_the_time_that_it_needs() -> None:

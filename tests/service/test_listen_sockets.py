@@ -113,4 +113,4 @@ def test_without_the_library_for_metrics_the_start_is_refused(monkeypatch: pytes
     with pytest.raises(ConfigError, match="prometheus_client is not installed") as caught, looked_at(Simulation(1)):
         pass
     assert caught.value.hint is not None
-    assert "vault-asc[service]" in caught.value.hint
+    assert "requirements/run.txt" in caught.value.hint

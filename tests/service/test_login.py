@@ -18,7 +18,9 @@ from vault_asc import http
 from vault_asc.errors import ConfigError, PermissionDeniedError, VaultAscError, VaultError, VaultUnavailableError
 from vault_asc.http.watching import EndedCall, watching
 from vault_asc.secret import Secret
-from vault_asc.vault import InvalidTokenError, Login, LoginError, Vault
+from vault_asc.service.events import as_text
+from vault_asc.service.telling import of_login
+from vault_asc.vault import InvalidTokenError, LoggedIn, Login, LoginError, LoginFailed, Renewed, Vault
 
 SEALED = Answer(503, b'{"errors": ["Vault is sealed"]}')
 
@@ -51,6 +53,7 @@ def test_the_first_call_logs_in_once_for_all_threads(stage: Stage, read: Callabl
     assert not stage.wire.calls
     assert in_threads(32, read) == [THERE] * 32
     assert (stage.logins, stage.login.count, stage.renewals()) == (1, 1, 0)
+    assert [news.ttl for news in stage.news if isinstance(news, LoggedIn)] == [3600]
 
 
 def test_a_revoked_token_costs_one_login_and_no_call(stage: Stage, root: Root, read: Callable[[], object]) -> None:
@@ -135,6 +138,7 @@ def test_a_token_is_renewed_after_two_thirds_of_its_ttl_by_one_thread(
     assert in_threads(32, read) == [THERE] * 32
     assert (stage.logins, stage.renewals()) == (1, 1)
     assert holder(root, stage.login)["expire_time"] > before
+    assert stage.news == [LoggedIn(role.mount, 60), Renewed(role.mount, 60)]
 
 
 def test_a_token_that_cannot_be_renewed_is_replaced_in_time(
@@ -208,6 +212,7 @@ def test_a_renewal_past_the_maximum_ttl_which_vault_answers_with_500_becomes_a_l
     stage.clock.now += 41
     assert read() == THERE
     assert (stage.logins, stage.renewals()) == (2, 1)
+    assert stage.news == [LoggedIn(role.mount, 60)] * 2, "nothing has failed"
 
 
 @pytest.mark.parametrize("fate", [SEALED, LOSE_REQUEST, LOSE_ANSWER, Answer(200, b"[]"), Answer(500, b"oops")])
@@ -221,6 +226,8 @@ def test_while_the_token_is_good_nobody_suffers_from_what_keeps_it_from_being_re
     assert in_threads(8, read) == [THERE] * 8
     tries = stage.renewals() + stage.logins
     assert tries <= 3
+    [_, failure] = stage.news
+    assert isinstance(failure, LoginFailed), "though nobody suffers"
     stage.clock.now += 18
     assert in_threads(8, read) == [THERE] * 8
     stage.wire.fate = lambda _method, _path: None
@@ -242,6 +249,8 @@ def test_a_sealed_vault_is_asked_ever_more_seldom(stage: Stage, read: Callable[[
             moments.append(int(stage.clock.now) - 1000)
         stage.clock.now += 1
     assert moments == [0, 2, 5, 10, 19, 36, 69, 130, 191], "after 1, 2, 4 ... 60 s of full jitter, here at its most"
+    waits = [news.wait for news in stage.news if isinstance(news, LoginFailed)]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60], "one for each try, not for each call"
     stage.wire.fate = lambda _method, _path: None
     stage.clock.now += 60
     assert read() == THERE
@@ -298,7 +307,7 @@ def test_who_waits_for_a_login_shares_its_failure_and_tells_whoever_watches(
 
     results = in_threads(16, watched_read)
     assert {type(result) for result in results} == {VaultUnavailableError}
-    assert stage.logins == 1
+    assert stage.logins == len(stage.news) == 1
     assert [[call.broken for call in watch.ended_calls] for watch in watched] == [[True]] * 16
     assert len({call.endpoint for watch in watched for call in watch.ended_calls}) == 1
 
@@ -369,6 +378,35 @@ def test_a_file_that_cannot_be_used_is_told_and_read_again_next_time(
     assert stage.logins == 0
     file.write_bytes(good)
     assert read() == THERE
+
+
+def test_a_file_that_is_missing_is_told_once_though_the_token_lives(
+    stage: Stage, role: AppRole, read: Callable[[], object]
+) -> None:
+    role.configure(token_ttl="60s", token_type="batch")
+    read()
+    secret_id = role.auth.secret_id_file.read_text()
+    role.auth.secret_id_file.unlink()
+    stage.clock.now += 41
+    assert [read(), read()] == [THERE] * 2
+    [_, failure] = stage.news
+    assert isinstance(failure, LoginFailed)
+    assert "secret_id" in failure.error.message
+    role.write(secret_id)
+    assert read() == THERE
+    assert stage.news[2:] == [LoggedIn(role.mount, 60)]
+
+
+def test_what_is_told_is_told_without_the_lock(stage: Stage, role: AppRole) -> None:
+    locked: list[bool] = []
+    login = Login(stage.login._vault, role.auth, told=lambda _: locked.append(login._lock.locked()))
+    login.current()
+    login.end()
+    stage.wire.fate = lambda _method, _path: SEALED
+    other = Login(stage.login._vault, role.auth, told=lambda _: locked.append(other._lock.locked()))
+    with pytest.raises(VaultUnavailableError):
+        other.current()
+    assert locked == [False, False]
 
 
 def test_a_file_without_anybody_at_its_other_end_holds_up_nothing(stage: Stage, role: AppRole) -> None:
@@ -493,7 +531,9 @@ def test_no_text_of_a_failure_and_no_repr_holds_a_secret(
     for fate in fates:
         failing(fate)
     failing(None)
-    texts.append(repr(vars(stage.login)) + repr(vars(stage.login._files)) + repr(stage.vault))
+    assert all(isinstance(news, LoginFailed) for news in stage.news[1:-1])
+    told = [as_text(of_login(news), 0) for news in stage.news]
+    texts.append("\n".join(told) + repr(vars(stage.login)) + repr(vars(stage.login._files)) + repr(stage.vault))
     revoke(root, stage.login)
     stage.clock.now += 61
     read()

@@ -1,7 +1,9 @@
-"""A single pass that is told to stop: an answer for each target, whatever became of it."""
+"""A single pass: an answer for each target, whatever became of it, and numbers at its end."""
+
+import logging
 
 from tests.service.simulated import Simulation
-from vault_asc.service.once import StoppedError
+from vault_asc.service.once import StoppedError, done
 
 
 def test_who_was_not_tried_is_told_as_that() -> None:
@@ -34,3 +36,37 @@ def test_a_stop_before_the_first_attempt_misses_nobody() -> None:
     service = sim.service()
     service.stop()
     assert [result.reason for result in service.run_once()] == ["not tried"] * 3
+
+
+def test_the_end_of_a_pass_counts_everybody_also_behind_a_host_that_is_down() -> None:
+    sim = Simulation(20, workers=2, fault=lambda _target, _now: "outage")
+    service = sim.service()
+    event = done(service.run_once(), len(service.roster.tracks))
+    facts = dict(event.facts)
+    assert event.level == logging.ERROR
+    assert sum(facts.values()) == 20
+    assert facts == {"refreshed": 0, "failed": len(sim.attempts), "not_finished": 0, "not_tried": 20 - len(sim.attempts), "not_due": 0}  # fmt: skip
+    assert 1 <= facts["failed"] <= 6
+
+
+def test_the_end_of_a_pass_counts_what_was_not_due_and_what_was_not_finished() -> None:
+    sim = Simulation(3, workers=1)
+    sim.give_life(900, "target-0")
+    service = sim.service()
+    good = done(service.run_once(), 3)
+    assert good.level == logging.INFO
+    assert dict(good.facts) == {"refreshed": 2, "failed": 0, "not_finished": 0, "not_tried": 0, "not_due": 1}
+
+    def hole(_target: object, _now: float) -> str:
+        again.stop()
+        return "hole"
+
+    held = Simulation(3, workers=1, hole=60, fault=hole)
+    again = held.service()
+    assert dict(done(again.run_once(), 3).facts) == {
+        "refreshed": 0,
+        "failed": 0,
+        "not_finished": 1,
+        "not_tried": 2,
+        "not_due": 0,
+    }

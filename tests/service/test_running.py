@@ -9,13 +9,16 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.worlds import PROBES, PUTS, import_key, state_of, until
+from vault_asc.lab import world as lab_world
 from vault_asc.lab.faults import slow
 from vault_asc.lab.nexla.faults import refused
 from vault_asc.lab.world import SERVICE_KEY, World
@@ -139,6 +142,40 @@ def test_a_reload_takes_what_is_good_and_tells_what_is_not(world: World) -> None
         assert service.stop() == 0
 
 
+def test_a_service_key_that_is_not_where_the_configuration_says_is_told_at_the_reload(world: World) -> None:
+    text = world.config_file.read_text()
+    with running(world) as service:
+        until(lambda: len(service.events("refreshed")) >= 6, "a first round")
+        assert not service.events("account unusable")
+        world.config_file.write_text(re.sub(r'(service_key *= *\{ *mount *= *)"\w+"', r'\1"sekret"', text))
+        assert world.config_file.read_text() != text
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: service.events("reloaded"), "a reload")
+        [event] = service.events("account unusable")
+        assert (event["level"], event["account"]) == ("error", "default")
+        assert "sekret" in event["detail"]
+        assert "service_key" in event["hint"]
+        assert service.stop() == 0
+
+
+def test_a_login_that_vault_refuses_is_told_and_is_seen_in_the_metrics(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("role_id", "secret_id"):
+        (tmp_path / name).write_text("wrong")
+    files = "".join(f'{name}_file = "{tmp_path / name}"\n' for name in ("role_id", "secret_id"))
+    world.config_file.write_text(world.config_file.read_text() + f'[vault.auth]\nmethod = "approle"\n{files}')
+    monkeypatch.setattr(lab_world, "_takes_token", lambda _words: False)
+    with running(world, "--listen", "127.0.0.1:0") as service:
+        assert "login" in service.events("login failed")[0]["detail"]
+        [event] = service.events("account unusable")
+        assert (event["level"], bool(event["hint"])) == ("error", True)
+        address = service.events("listening")[0]["address"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            assert b"\nvault_asc_login_ok 0.0\n" in answer.read()
+        assert service.stop() == 0
+
+
 def _refused(service: Running) -> dict[str, Any]:
     """Let it read its configuration; what it says against it."""
     before = len(service.events("reload refused"))
@@ -153,9 +190,11 @@ def test_once_makes_one_pass_and_exits_like_push(world: World) -> None:
     assert done.returncode == 10
     assert done.stderr.count(" refreshed ") == 5
     assert re.search(r"WARNING|ERROR +failed target=t2", done.stderr)
+    assert done.stderr.endswith(" done refreshed=5 failed=1 not_finished=0 not_tried=0 not_due=0\n")
     done = world.run("run", "--once")
     assert done.returncode == 0
-    assert "refreshed" not in done.stderr
+    assert " refreshed " not in done.stderr
+    assert done.stderr.endswith(" INFO    done refreshed=0 failed=0 not_finished=0 not_tried=0 not_due=6\n")
 
 
 def test_a_pass_that_is_told_to_stop_says_what_it_did_not_try(world: World) -> None:

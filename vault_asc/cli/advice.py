@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vault_asc import policy
 from vault_asc.errors import ConfigError
 from vault_asc.names import Custody
+from vault_asc.settings import StoreSettings
 
 if TYPE_CHECKING:
     from vault_asc.config import Config
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _MOUNTS = "sys/internal/ui/mounts/"  # open to every token that is granted something below the mount
 _POLICIES = "sys/policies/acl/"
 _LOOKING = {"read", "list"}
+_USUAL = StoreSettings()
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ def advise(config: "Config", need: Need, path: str, capability: str) -> str | No
     It never fails: what was denied has to be said, whatever can be advised.
     """
     try:
-        return _advised(config, need, path, capability)
+        hint = _advised(config, need, path, capability)
     except ConfigError:  # no policy can be made of what was asked for
         return None
+    return hint and hint + _doubt(config, path)
 
 
 def _advised(config: "Config", need: Need, path: str, capability: str) -> str | None:
@@ -73,6 +76,16 @@ def _advised(config: "Config", need: Need, path: str, capability: str) -> str | 
     if known is None and not path.startswith(_MOUNTS):
         return f'no shipped policy grants that, so write one: path "{path}" {{ capabilities = ["{capability}"] }}'
     return known
+
+
+def _doubt(config: "Config", path: str) -> str:
+    """Which setting may be mistyped. Vault says the same of a mount that is not there as of one without a grant."""
+    named = {"store.mount": config.store.mount}
+    named |= {f"nexla.{name}.service_key.mount": of.service_key.mount for name, of in config.nexla.items()}
+    for setting, mount in named.items():
+        if mount != _USUAL.mount and path.removeprefix(_MOUNTS).startswith(f"{mount}/"):
+            return f'; if there is no mount "{mount}", correct {setting}'
+    return ""
 
 
 def _mends(config: "Config", need: Need, denied: tuple[str, str], custodies: tuple[str, ...]) -> bool:

@@ -34,7 +34,7 @@ def build(*, out: Path) -> None:
     with the C library of this one, of this version or newer.
 
     \b
-      pip install "vault-asc[engine,build]"
+      pip install ".[engine,build]"      # in a checkout
       vault-asc engine build
     """
     from vault_asc.clock import system_clock

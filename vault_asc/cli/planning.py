@@ -134,17 +134,14 @@ class Planner(NamedTuple):
     def _asked(
         self, publisher: "NexlaPublisher", account: str, by: "http.Deadline", seen: "list[Seen]"
     ) -> "Allowance | None":
-        import logging
-
         from vault_asc import http
-        from vault_asc.service.events import Event
+        from vault_asc.service.telling import of_account
 
         with http.within(by), self.traffic.recorded() as calls:
             try:
                 return publisher.client(account).allowance()
             except VaultAscError as error:
-                facts = {"account": account, "detail": error.message}
-                self.tell(Event("limits unknown", logging.WARNING, None, facts))
+                self.tell(of_account(account, error))
                 return None
             finally:
                 seen += calls

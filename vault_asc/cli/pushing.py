@@ -91,20 +91,38 @@ def _note_tick(states: "StateDir") -> None:
 
 
 def _told(results: "list[Result]", *, under_agent: bool) -> int:
-    """Print one line per target, and give the exit code of the pass."""
+    """Print one line per target that was looked at, and give the exit code of the pass."""
+    from vault_asc.push import NOT_TRIED
+
     failed = [result for result in results if _failed(result)]
-    for result in results:
+    tried = [result for result in results if result.reason != NOT_TRIED]
+    for result in tried:
         if result.error is not None:
             # What could not be recorded is told here and nowhere else.
             warn(f"{result.target.name}: {result.reason}" if result.recorded else _line(result))
             report(result.error, debug=False)
         else:
             click.echo(_line(result), err=result in failed)
+    if late := len(results) - len(tried):
+        report(_late(late, failed=len(failed) - late, under_agent=under_agent), debug=False)
     if under_agent:
         # Whoever holds a target's lock records its outcome.
         lost = [r.error for r in failed if r.error and not r.recorded and not isinstance(r.error, BusyError)]
         return lost[0].exit_code if lost else 0
     return exit_code(results)
+
+
+def _late(late: int, *, failed: int, under_agent: bool) -> TargetError:
+    """What is said of all targets together for which no time was left."""
+    from vault_asc.push import DEADLINE
+
+    again = "the next tick goes on with them" if under_agent else "push again to go on with them"
+    many = "if there are too many for one pass each time, vault-asc run does many at a time"
+    return TargetError(
+        f"{late} target{'s were' if late > 1 else ' was'} not tried: the {DEADLINE:.0f} s of this pass were over; their"
+        " state is unchanged",
+        hint=f"see first why {failed} failed, which took the time; {again}" if failed else f"{again}; {many}",
+    )
 
 
 def exit_code(results: "Sequence[Result]") -> int:

@@ -73,7 +73,7 @@ def run(*, once: bool, shard: str, log_format: str, listen: str | None, connecti
         connection.logging_in() as connected,
         seen_from_outside(listen, config, log, once=once) as seen,
     ):
-        _logins_told(connected, log.tell)
+        _logins_told(connected, seen.tell)
         replan = Planner(connected, part, states, traffic, log.tell, fixed).plan
         plan = replan()
         _beside(lambda: states.sweep(plan.targets))  # a directory that hangs must not hold up the start
@@ -88,32 +88,29 @@ def _served(service: "Service", shard: "Shard", *, once: bool) -> int:
     import logging
 
     from vault_asc.service.events import Event
+    from vault_asc.service.telling import of_stop
 
     facts = {"targets": len(service.roster.tracks), "shard": str(shard), "workers": service.plan.workers}
     service.tell(Event("started", logging.INFO, None, facts))
     if once:
         return _passed(service)
     finished = service.run()
-    level = logging.INFO if finished else logging.ERROR
-    service.tell(Event("stopped", level, None, {"in_flight": len(service.flights)}))
+    service.tell(of_stop(service.flights))
     return 0 if finished else _KILLED
 
 
 def _passed(service: "Service") -> int:
     """Make a single pass; the exit code."""
-    import logging
-
     from vault_asc.cli.pushing import exit_code
-    from vault_asc.service.events import Event
-    from vault_asc.service.once import StoppedError
+    from vault_asc.service.once import StoppedError, done
+    from vault_asc.service.telling import of_stop
 
     results = service.run_once()
     stopped = sum(isinstance(result.error, StoppedError) for result in results)
-    if not stopped:
-        return exit_code(results)
-    flying = len(service.flights)
-    service.tell(Event("stopped", logging.ERROR, None, {"in_flight": flying, "not_tried": stopped - flying}))
-    return _KILLED
+    if stopped:
+        service.tell(of_stop(service.flights, not_tried=stopped - len(service.flights)))
+    service.tell(done(results, len(service.roster.tracks)))
+    return _KILLED if stopped else exit_code(results)
 
 
 # -- around it ----------------------------------------------------------------------------------------------------

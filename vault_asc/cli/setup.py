@@ -3,16 +3,12 @@
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from vault_asc.cli.output import facts
+from vault_asc.cli.output import facts, warn
 from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError
-
-if TYPE_CHECKING:
-    from vault_asc.config import Config, Rendered, Target
 
 _USUAL = "vault-asc.toml"
 _TEMPLATE = """\
@@ -125,51 +121,16 @@ def config() -> None:
 @config.command()
 @config_option
 def check(*, connection: Connection) -> None:
-    """Read the configuration and say what it means; asks no server."""
-    from vault_asc.agent import check_roles, check_ticks
-    from vault_asc.config import DEFAULT_APPLE_API, state_dir
-    from vault_asc.names import Custody
+    """Read the configuration and say what it means; asks no server.
+
+    What an Agent could not keep fresh is refused where the file is for an Agent, and a warning where it is for vault-asc
+    run or for none in particular.
+    """
+    from vault_asc.cli.config_check import meaning, warnings
 
     found = connection.config()
-    check_ticks(found.agent.tick, found.targets)
-    check_roles(found.rendered)
-    apple_url = found.appstoreconnect.api_url
+    told = list(warnings(found))
     click.echo(f"{found.path or 'no configuration file, defaults only'}: good")
-    facts(
-        [
-            ("Vault", found.vault.address),
-            ("keys", f"{found.store.mount}/{found.store.prefix}/keys, custody {' and '.join(found.store.custodies)}"),
-            *([("Transit", found.store.transit_mount)] if Custody.TRANSIT in found.store.custodies else []),
-            *([("engine", found.store.engine_mount)] if _uses_engine(found) else []),
-            ("state", str(state_dir(found, os.environ))),
-            ("Agent", f"{found.agent.dir}, tick {found.agent.tick} s"),
-            *([] if apple_url == DEFAULT_APPLE_API else [("Apple", apple_url)]),
-            *((f"Nexla {name}", account.api_url) for name, account in sorted(found.nexla.items())),
-            *((f"target {target.name}", _pushed(target)) for target in found.targets),
-            *((f"target {target.name}", _rendered(target)) for target in found.rendered),
-        ]
-    )
-
-
-def _uses_engine(config: "Config") -> bool:
-    from vault_asc.names import Custody
-
-    by_role = any(target.role is not None for target in config.all_targets)
-    return by_role or Custody.ENGINE in config.store.custodies
-
-
-def _pushed(target: "Target") -> str:
-    where = f"credential {target.credential_id} at Nexla {target.nexla}"
-    return f"{target.source} -> {where}, tokens usable for {_usable_for(target)}"
-
-
-def _rendered(target: "Rendered") -> str:
-    return f"{target.source} -> {target.token_file} by the Agent alone, tokens usable for {_usable_for(target)}"
-
-
-def _usable_for(target: "Target | Rendered") -> str:
-    from vault_asc.clock import format_duration
-
-    if target.role is not None and target.request.asked_lifetime is None:
-        return "as long as the role says"
-    return format_duration(target.request.usable_life)
+    facts(meaning(found))
+    for warning in told:
+        warn(warning)

@@ -12,6 +12,7 @@ from vault_asc.cli.wiring import Connection, config_option
 from vault_asc.errors import ConfigError, SomeTargetsFailedError, TargetError
 
 if TYPE_CHECKING:
+    from vault_asc.cli.keepers import Keepers
     from vault_asc.config import Config, Target
     from vault_asc.rotation import TargetState
     from vault_asc.service.shard import Shard
@@ -38,10 +39,11 @@ _IN_A_ROW: Final = 3  # attempts that failed before anything was written, and th
 def status(*, as_json: bool, check: bool, shard: str, watch: bool, connection: Connection) -> int:
     """Show how fresh each target is.
 
-    Age of its token, time left, how the last attempt ended, when the next one is. Asks no server.
+    Age of its token, time left, how the last attempt ended, when the next one is; then what there is to tell of some, and
+    who keeps them fresh here: vault-asc run, or the Agent. Asks no server.
 
     With --watch a terminal shows what has least time left first, as much as fits; anything else gets a line for each
-    target whenever it changes, or with --json a document a second on one line.
+    target whenever it changes, or with --json a document a second on one line. Ctrl-C ends it, with exit code 130.
     """
     from vault_asc.clock import system_clock
     from vault_asc.config import state_dir
@@ -62,7 +64,7 @@ def status(*, as_json: bool, check: bool, shard: str, watch: bool, connection: C
     if watch:
         from vault_asc.cli.watching import watch_status
 
-        watch_status(lambda now: snapshot(config, states, now, part), as_json=as_json)
+        return watch_status(lambda now: snapshot(config, states, now, part), as_json=as_json)
     shown = snapshot(config, states, system_clock(), part)
     click.echo(json.dumps(shown.document(), indent=2) if as_json else "\n".join(shown.lines()))
     alarms = sum(1 for row in shown.rows if row["alarm"])
@@ -77,33 +79,55 @@ class Snapshot(NamedTuple):
     Attributes:
         now: the moment, in Unix seconds.
         rows: each target of the shard.
-        agent: when it ticked.
-        rendered: how many targets it renders itself.
+        keepers: who keeps them fresh.
+        rendered: how many targets the Agent renders itself.
         shard: whose targets they are.
     """
 
     now: float
     rows: list[dict[str, Any]]
-    agent: dict[str, Any]
+    keepers: "Keepers"
     rendered: int
     shard: "Shard"
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
-        return {"targets": self.rows, "agent": self.agent}
+        return {"targets": self.rows, **self.keepers.document()}
 
     def lines(self) -> list[str]:
         """For people."""
-        return _lines(self)
+        return [*self.table(), *self.ends()]
+
+    def table(self) -> list[str]:
+        """A header and a line for each target, and then what is to be told of some; without targets that."""
+        if not self.rows:
+            nobody = (
+                "no targets are configured" if self.shard.parts == 1 else f"no targets are in the shard {self.shard}"
+            )
+            return [nobody] * (not self.rendered)
+        header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
+        table = aligned([header, *(_cells(row, self.now) for row in self.rows)])
+        return [*table, *(line for row in self.rows for line in _remarks(row, self.now))]
+
+    def ends(self) -> list[str]:
+        """Who keeps them fresh."""
+        told = list(self.keepers.lines(self.now))
+        if not self.rendered:
+            return told
+        # With nothing to push the Agent does not tick, and nothing is to be run.
+        told = [] if not self.rows and self.keepers.last_tick is None else told
+        return [f"rendered by the Agent: {self.rendered} target{'s' * (self.rendered > 1)}", *told]
 
 
 def snapshot(config: "Config", states: "StateDir", now: float, part: "Shard") -> Snapshot:
     """Look at the state files of a shard."""
+    from vault_asc.cli.keepers import Keepers
+
     rows = [
         _describe(target, states.load(target.name), now) | {"attempt_began": states.unended(target.name) or None}
         for target in part.of(config.targets)
     ]
-    return Snapshot(now, rows, _agent(config, states.last_tick(), now), len(config.rendered), part)
+    return Snapshot(now, rows, Keepers.seen(config, states, now), len(config.rendered), part)
 
 
 def _describe(target: "Target", state: "TargetState", now: float) -> dict[str, Any]:
@@ -137,52 +161,23 @@ def _stuck(state: "TargetState") -> bool:
     return state.outcome in {Outcome.REFUSED, Outcome.AGREEMENT}
 
 
-def _agent(config: "Config", last_tick: float, now: float) -> dict[str, Any]:
-    """When the Agent last ticked, and whether that is too long ago: three ticks and the time of one push."""
-    if not last_tick:
-        return {"last_tick": None, "stopped": False}
-    return {"last_tick": last_tick, "stopped": now - last_tick > 3 * config.agent.tick + 60}
+def to_tell(row: dict[str, Any]) -> str:
+    """The detail of a row, unless it says that all is well: then the row has said so."""
+    from vault_asc.outcome import PROVEN
 
-
-def _lines(seen: Snapshot) -> list[str]:
-    rows, agent, now, rendered = seen.rows, seen.agent, seen.now, seen.rendered
-    nobody = "no targets are configured" if seen.shard.parts == 1 else f"no targets are in the shard {seen.shard}"
-    header = ("TARGET", "KEY", "KEY ID", "AGE", "LEFT", "OUTCOME", "NEXT TRY")
-    table = aligned([header, *(_cells(row, now) for row in rows)]) if rows else []
-    shown = [
-        *(table or [nobody] * (not rendered)),
-        *(line for row in rows for line in _remarks(row, now)),
-    ]
-    if rendered:
-        shown.append(f"rendered by the Agent: {rendered} target{'s' * (rendered > 1)}")
-    # With nothing to push the Agent does not tick.
-    return shown if rendered and not rows and agent["last_tick"] is None else [*shown, _agent_line(agent, now)]
+    return "" if row["detail"] == PROVEN else str(row["detail"])
 
 
 def _remarks(row: dict[str, Any], now: float) -> Iterator[str]:
     from vault_asc.clock import format_duration
 
-    if row["detail"]:
-        yield f"  {row['target']}: {row['detail']}"
+    if detail := to_tell(row):
+        yield f"  {row['target']}: {detail}"
     if row["attempt_began"] is not None:
         yield (
             f"  {row['target']}: the attempt that began {format_duration(now - row['attempt_began'])} ago has not"
             " ended: it runs, or it was killed, and then the next tick, or vault-asc run, repeats it"
         )
-
-
-def _agent_line(agent: dict[str, Any], now: float) -> str:
-    from vault_asc.clock import format_duration
-
-    if agent["last_tick"] is None:
-        return "the Agent has never ticked here"
-    ago = format_duration(now - agent["last_tick"])
-    if not agent["stopped"]:
-        return f"the Agent ticked {ago} ago"
-    return (
-        f"the Agent has stopped ticking: last tick {ago} ago; it is dead, or has no Vault to ask (sealed, unreachable,"
-        " login refused): its log tells"
-    )
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ Module level stays light; what needs hvac or requests is imported when it is bui
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from vault_asc.cli.output import warn
 from vault_asc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,15 +40,19 @@ class Connection(NamedTuple):
     token_file: Path | None = None
     logins: "Logins | None" = None
     """Set for a process that runs for ever: then `[vault.auth]` says how to log in, unless a token file is named."""
+    found: Path | None = None
+    """The configuration file that such a process began with: no other place is searched while it runs."""
 
     @contextlib.contextmanager
     def logging_in(self) -> "Iterator[Connection]":
         """The same with logins of its own; their tokens are revoked at the end."""
+        from vault_asc.config import find
         from vault_asc.vault import Logins
 
         logins = Logins()
+        found = find(self.config_file, os.environ)
         try:
-            yield self._replace(logins=logins)
+            yield self._replace(logins=logins, found=found and found.absolute())
         finally:
             logins.end()
 
@@ -56,6 +62,11 @@ class Connection(NamedTuple):
         from vault_asc.names import check_address
 
         config = load(self.config_file, os.environ)
+        if self.found is not None and config.path != self.found:
+            raise ConfigError(
+                f'configuration file "{self.found}" is gone; nothing of the configuration was taken',
+                hint="put it back, then reload; to use another one restart the service",
+            )
         if self.address is None:
             return config
         return config._replace(vault=config.vault._replace(address=check_address(self.address, "--address")))
@@ -96,7 +107,7 @@ class Connection(NamedTuple):
         if is_unix(settings.address):
             return None
         if self.logins is None or settings.auth is None or self.token_file is not None:
-            return read_token(self.token_file, os.environ)
+            return read_token(self.token_file, os.environ, run_logs_in=settings.auth is not None)
         return self.logins.of(settings, settings.auth, session)
 
     def store(
@@ -172,8 +183,11 @@ def _service_key(vault: "Vault", ref: "SecretRef") -> "Secret":
     return Secret(value.strip())
 
 
-def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
-    """The Vault token: file of the option, VAULT_TOKEN, BAO_TOKEN, ~/.vault-token. Never from the command line."""
+def read_token(file: Path | None, environ: Mapping[str, str], *, run_logs_in: bool = False) -> "Secret":
+    """The Vault token: file of the option, VAULT_TOKEN, BAO_TOKEN, ~/.vault-token. Never from the command line.
+
+    `run_logs_in` is for the hint: then there is a login, but not for this command.
+    """
     if file is not None:
         return vault_token(_read_start(file), f'the token file "{file}"')
     for name in ("VAULT_TOKEN", "BAO_TOKEN"):
@@ -185,15 +199,20 @@ def read_token(file: Path | None, environ: Mapping[str, str]) -> "Secret":
     except (OSError, RuntimeError):  # a home of somebody else, or a user ID that no user has
         found = ""
     if not found.strip():
+        own = "; [vault.auth] is for vault-asc run alone" if run_logs_in else ""
         raise ConfigError(
-            "no Vault token", hint="log in (vault login), set VAULT_TOKEN, or name a file with --token-file"
+            "no Vault token", hint=f"log in (vault login), set VAULT_TOKEN, or name a file with --token-file{own}"
         )
     return vault_token(found, f'"{saved}"')
 
 
 def _read_start(file: Path) -> str:
+    from vault_asc.opening import open_to
+
     try:
         with file.open("rb") as stream:
+            if others := open_to(os.fstat(stream.fileno()).st_mode, group=False):
+                warn(f'the token file "{file}" {others}: chmod o-r {shlex.quote(str(file))}')
             return stream.read(_TOKEN_MAX).decode("latin-1")
     except OSError as exc:
         reason = os.strerror(exc.errno or 0).lower()

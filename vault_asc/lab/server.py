@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from vault_asc.errors import ConfigError, VaultError, VaultUnavailableError
+from vault_asc.lab import HOW_TO_INSTALL
 from vault_asc.lab.bao import bao_binary, call, clean_environment
 from vault_asc.lab.bao_agent import BaoAgent
 from vault_asc.lab.child import Child
@@ -134,7 +135,7 @@ class BaoServer:
     def mount_engine(self, path: str = ENGINE_MOUNT) -> None:
         """Mount the asc engine, run from this installation; `ConfigError` when its packages are missing."""
         if importlib.util.find_spec("grpclib") is None:
-            raise ConfigError("the engine's packages are not installed", hint='pip install "vault-asc[lab,engine]"')
+            raise ConfigError("the engine's packages are not installed", hint=HOW_TO_INSTALL)
         body = plugin_script(self.plugin_dir, ENGINE_TYPE)
         self.api("POST", f"sys/plugins/catalog/secret/{ENGINE_TYPE}", body, token=self.root_token)
         self.api("POST", f"sys/mounts/{path}", {"type": ENGINE_TYPE}, token=self.root_token)

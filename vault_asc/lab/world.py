@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ from vault_asc.files import write_atomic
 from vault_asc.http import session
 from vault_asc.lab.apple import AppleSimulator
 from vault_asc.lab.bao import bao_binary, clean_environment
-from vault_asc.lab.nexla import NexlaSimulator
+from vault_asc.lab.nexla import NexlaSimulator, User
 from vault_asc.lab.serve import CREDENTIAL_ID, new_key
 from vault_asc.lab.server import KV_MOUNT, BaoAgent, BaoServer
 from vault_asc.secret import Secret
@@ -45,6 +46,8 @@ class World:
         token_period: seconds that the Agent's own Vault token lives without being renewed, in place of an hour.
         targets: names of targets and their credentials at Nexla; all of the key "prod".
         server: a server to use; one of its own without.
+        accounts: how many Nexla accounts, each with a user and a service key, the targets are dealt out to in turn.
+        directory: an empty one to use, by its absolute path; a temporary one without. Either is removed at the end.
 
     Attributes:
         dir: private directory with configuration, state and keys.
@@ -59,16 +62,19 @@ class World:
         token_period: int = 60,
         targets: Mapping[str, int] = ONE_TARGET,
         server: BaoServer | None = None,
+        accounts: int = 1,
+        directory: Path | None = None,
     ) -> None:
         self.server = server or BaoServer()
         self.apple = AppleSimulator()
         self.nexla = NexlaSimulator()
-        self.dir = Path(tempfile.mkdtemp(prefix="vault-asc-lab-"))
+        self.dir = directory or Path(tempfile.mkdtemp(prefix="vault-asc-lab-"))
         self.config_file = self.dir / "vault-asc.toml"
         self.usable_life = usable_life
         self.tick = tick
         self.token_period = token_period
         self.targets = dict(targets)
+        self.accounts = ("default", *(f"account-{number}" for number in range(2, accounts + 1)))
 
     def __enter__(self) -> Self:
         try:
@@ -161,14 +167,12 @@ class World:
     # -- set-up --------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        self.nexla.add_service_key(SERVICE_KEY)
-        for credential_id in self.targets.values():
-            self.nexla.add_template_credential(credential_id, test_url=f"{self.apple.url}/v1/apps?limit=1")
         self._write_config()
+        for number, account in enumerate(self.accounts):
+            self._open_account(
+                account, User(User().id + number), [*self.targets.values()][number :: len(self.accounts)]
+            )
         root = self.server.root_token
-        self.server.api(
-            "POST", f"{KV_MOUNT}/data/asc/nexla/default", {"data": {"service_key": SERVICE_KEY}}, token=root
-        )
         self.must("policy", "write", "agent")
         self.server.api("POST", "sys/auth/approle", {"type": "approle"}, token=root)
         role = "auth/approle/role/vault-asc"
@@ -180,6 +184,14 @@ class World:
         for name, value in (("role_id", role_id), ("secret_id", secret_id)):
             (self.dir / name).touch(mode=0o600)
             (self.dir / name).write_text(value, encoding="ascii")
+
+    def _open_account(self, account: str, user: User, credentials: Iterable[int]) -> None:
+        service_key = SERVICE_KEY if account == "default" else f"{SERVICE_KEY}-{account}"
+        self.nexla.add_service_key(service_key, user=user)
+        for number in credentials:
+            self.nexla.add_template_credential(number, test_url=f"{self.apple.url}/v1/apps?limit=1", owner=user)
+        path, body = f"{KV_MOUNT}/data/asc/nexla/{account}", {"data": {"service_key": service_key}}
+        self.server.api("POST", path, body, token=self.server.root_token)
 
     def _write_config(self) -> None:
         (self.dir / "agent").mkdir(mode=0o700)
@@ -198,13 +210,21 @@ tick = "{self.tick}s"
 dir = {quoted(str(self.dir / "state"))}
 [appstoreconnect]
 api_url = {quoted(self.apple.url)}
-[nexla.default]
-api_url = {quoted(self.nexla.url)}
-service_key = {{ mount = "{KV_MOUNT}", path = "asc/nexla/default", field = "service_key" }}
 """
-            + "".join(self._target(name, number) for name, number in self.targets.items()),
+            + "".join(self._account(name) for name in self.accounts)
+            + "".join(
+                self._target(name, number) + (f'nexla = "{account}"\n' if account != "default" else "")
+                for (name, number), account in zip(self.targets.items(), cycle(self.accounts), strict=False)
+            ),
             encoding="utf-8",
         )
+
+    def _account(self, name: str) -> str:
+        return f"""\
+[nexla.{name}]
+api_url = {json.dumps(self.nexla.url)}
+service_key = {{ mount = "{KV_MOUNT}", path = "asc/nexla/{name}", field = "service_key" }}
+"""
 
     def _target(self, name: str, credential_id: int) -> str:
         return f"""\

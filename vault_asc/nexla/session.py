@@ -88,6 +88,7 @@ class SharedSession:
         self._key = None
         assert refusal is not None  # noqa: S101 -- `_keys` gives one key at least
         self._refusal = _Refusal(refusal, self._elapsed() + PAUSE)
+        refusal.pause = PAUSE
         raise refusal
 
     def _keys(self) -> Iterator[Secret]:
@@ -102,9 +103,9 @@ class SharedSession:
 
     def _share_refusal(self) -> None:
         refusal = self._refusal
-        if refusal is not None and self._elapsed() < refusal.until:
+        if refusal is not None and (pause := refusal.until - self._elapsed()) > 0:
             error = refusal.error
-            raise NexlaError(error.message, hint=error.hint, status=error.status) from None
+            raise NexlaError(error.message, hint=error.hint, status=error.status, pause=pause) from None
         self._refusal = None
 
     def _note(self, secret: Secret) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vault_asc.apple.answers import AGREEMENT, NOT_AUTHORIZED, ROLE
-from vault_asc.outcome import Outcome, Probe
+from vault_asc.outcome import PROVEN, Outcome, Probe
 from vault_asc.secret import safe_text
 
 
@@ -119,7 +119,7 @@ def _words(data: Any, *, readable: bool = False, level: int = 0) -> str:
 def _of_success(reading: _Reading) -> Probe:
     if reading.odd:
         return Probe(Outcome.UNPROVEN, "the answer to the probe is not one of nexla's: a page, or cut short")
-    return Probe(Outcome.LIVE, "nexla reached apple with the token")
+    return Probe(Outcome.LIVE, PROVEN)
 
 
 def _of_apple(reading: _Reading) -> Probe | None:

@@ -5,7 +5,7 @@ It does not wait for an attempt to fail: behind a breaker, a limit or a queue no
 
 import heapq
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
@@ -20,10 +20,12 @@ class Alarms:
 
     Args:
         tell: takes the events.
+        why: tells what keeps a target from its refresh at this moment, besides the failure of its own last attempt.
     """
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, why: Callable[[Track], str]) -> None:
         self._tell = tell
+        self._why = why
         self._at: list[tuple[float, int, Track, int]] = []
 
     def follow(self, track: Track, now: float) -> None:
@@ -56,7 +58,10 @@ class Alarms:
                 self._ring(track, expires_at, now)
 
     def _ring(self, track: Track, expires_at: int, now: float) -> None:
-        facts = {"left": self._left(track, now), "failures": track.state.failures, "detail": track.state.detail}
+        failures = track.state.failures
+        # Without a failure what is recorded tells of the last success, which is no reason.
+        detail = "; ".join(filter(None, (track.state.detail if failures else "", self._why(track))))
+        facts = {"left": self._left(track, now), "failures": failures, "detail": detail}
         if not track.alarmed:
             track.alarmed = True
             self._tell(Event("mandatory", logging.ERROR, track.target.name, facts))

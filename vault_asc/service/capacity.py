@@ -136,7 +136,8 @@ def check(found: Sequence[Load]) -> None:
             raise ConfigError(
                 f'capacity of Nexla account "{load.account}": {load.targets} > {load.capacity}, so refreshing each token'
                 f" at half of its life is impossible; {arithmetic(load)}",
-                hint=f"shard over {load.keys_needed} service keys: [nexla.NAME] tables, and nexla = in the targets",
+                hint=f"shard over {load.keys_needed} service keys, each of a Nexla user of its own: [nexla.NAME] tables, and"
+                " nexla = in the targets; --shard does not help, for all processes share the limit of a user",
             )
 
 

@@ -42,9 +42,9 @@ def as_json(event: Event, now: float) -> str:
 
 
 def as_text(event: Event, now: float) -> str:
-    """One line for people: `TIME LEVEL event target=sales left=299 detail="..."`."""
+    """One line for people: `TIME LEVEL event target=sales left=299 detail="..."`, without what there is not (`None`)."""
     facts = {**({} if event.target is None else {"target": event.target}), **event.facts}
-    said = "".join(f" {name}={_value(value)}" for name, value in facts.items())
+    said = "".join(f" {name}={_value(value)}" for name, value in facts.items() if value is not None)
     return mask(f"{iso(now)} {_level(event).upper():<7} {event.name}{said}")
 
 

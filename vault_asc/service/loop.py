@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import Final, NamedTuple
+from typing import Final
 
 from vault_asc.errors import VaultAscError
 from vault_asc.outcome import Outcome
@@ -22,12 +22,14 @@ from vault_asc.service.choosing import Chooser
 from vault_asc.service.clocks import SteadyClock
 from vault_asc.service.crew import Crew, Done
 from vault_asc.service.events import Event, Tell
+from vault_asc.service.flight import Flight
 from vault_asc.service.hosts import Hosts, Room
 from vault_asc.service.once import not_begun, not_ended, unreachable
 from vault_asc.service.plan import Plan
 from vault_asc.service.reloading import Reloads
 from vault_asc.service.roster import Account, Roster
 from vault_asc.service.traffic import Seen, Traffic
+from vault_asc.service.waiting import waits_for
 from vault_asc.service.work import Entry, Track
 
 GRACE: Final = 10.0
@@ -36,20 +38,6 @@ LOOK: Final = 5.0
 """Seconds between two looks at the wall clock and at the servers' clocks."""
 SLOW: Final = 2.0
 """Seconds from which a failure holds a worker for long."""
-
-
-class _Flight(NamedTuple):
-    """An attempt under way: whose rate and hosts it uses, when it began, reads reserved for it, whether it is a slow one."""
-
-    account: Account
-    used: tuple[str, str]
-    began: float
-    reads: int
-    slow: bool
-
-    @property
-    def host(self) -> str:
-        return self.used[1]
 
 
 class Service:
@@ -90,12 +78,12 @@ class Service:
         self.roster = Roster(tell)
         self.hosts = Hosts(self.roster.anybody_well)
         self._chooser = Chooser(self.roster, self.hosts)
-        self.flights: dict[Track, _Flight] = {}
+        self.flights: dict[Track, Flight] = {}
         self.started_at = self.looked_at = clock()
         self._answers: SimpleQueue[str] = SimpleQueue()
         traffic.answered = self._answered
         self._reloads = Reloads(replan, spawn, crew.wake)
-        self._alarms = Alarms(tell)
+        self._alarms = Alarms(tell, self._why)
         self._skews = telling.SkewWatch(traffic.skews, tell)
         self._next_look = 0.0
         self._slow_room = 1
@@ -162,7 +150,7 @@ class Service:
         self._slow += slow
         reads = 1 if track.warm else 2
         account.pace.take(tick, writes=1, reads=reads)
-        self.flights[track] = _Flight(account, self.hosts.begin(account.host), tick, reads, slow)
+        self.flights[track] = Flight(account, self.hosts.begin(account.host), tick, reads, slow)
         self.crew.start(track, partial(self.plan.attempt, track.target))
 
     def _delay(self, now: float, tick: float) -> float:
@@ -171,6 +159,13 @@ class Service:
         if len(self.flights) < self.plan.workers:
             delay = min(delay, self._chooser.delay(now, tick, LOOK))
         return max(delay, 0.0)
+
+    def _why(self, track: Track) -> str:
+        """What keeps a target from its refresh now."""
+        flight, tick = self.flights.get(track), self.clock.elapsed()
+        if flight is not None:
+            return f"its attempt was begun {tick - flight.began:.0f} s ago"
+        return waits_for(track, self.plan, self.roster, self.hosts, (self.clock(), tick), len(self.flights))
 
     # -- what has ended ------------------------------------------------------------------------------------------
 
@@ -190,12 +185,12 @@ class Service:
         elif not track.dropped:
             self.roster.accounts[track.target.nexla].lane.wait(track, at)
 
-    def _learn(self, track: Track, attempted: Attempted, flight: _Flight, now: float, tick: float) -> None:
+    def _learn(self, track: Track, attempted: Attempted, flight: Flight, now: float, tick: float) -> None:
         """Take note of all that an attempt tells: of its host, its rate, its target."""
         was_well = self.hosts.well(flight.host)
         self.hosts.end(flight.used)
-        self._hear(attempted.seen, tick, news=not track.state.failures)
-        self._charge(flight, attempted)
+        self._hear(attempted.seen, tick, news=not track.state.failures, why=telling.why(attempted))
+        flight.charge(attempted.seen)
         if attempted.state is not None:
             track.now_in(attempted.state)
             self._alarms.follow(track, now)
@@ -205,8 +200,8 @@ class Service:
         if event is not None and not track.dropped:
             self.tell(event)
 
-    def _hear(self, seen: tuple[Seen, ...], tick: float, *, news: bool) -> None:
-        self._note_breakers(self.hosts.hear(seen, tick, news=news), tick)
+    def _hear(self, seen: tuple[Seen, ...], tick: float, *, news: bool, why: str = "") -> None:
+        self._note_breakers(self.hosts.hear(seen, tick, news=news), tick, why)
 
     def _answered(self, endpoint: str) -> None:
         """Called by workers."""
@@ -217,21 +212,13 @@ class Service:
         while not self._answers.empty():
             self._hear((Seen(self._answers.get(), "", good=True),), tick, news=False)
 
-    def _note_breakers(self, changed: list[tuple[str, Breaker]], tick: float) -> None:
+    def _note_breakers(self, changed: list[tuple[str, Breaker]], tick: float, why: str = "") -> None:
         if changed:
             self.traffic.closed, self.traffic.proving = self.hosts.open(), self.hosts.proving()
         for endpoint, breaker in changed:
-            self.tell(telling.of_breaker(endpoint, breaker, tick))
+            self.tell(telling.of_breaker(endpoint, breaker, tick, why))
 
-    @staticmethod
-    def _charge(flight: _Flight, attempted: Attempted) -> None:
-        """Nexla counts calls, not attempts; logins are free."""
-        calls = [seen.method for seen in attempted.seen if seen.endpoint == flight.host]
-        writes, reads = calls.count("PUT") - 1, calls.count("GET") - flight.reads
-        if writes or reads:
-            flight.account.pace.settle(writes=writes, reads=reads)
-
-    def _note_slowness(self, track: Track, flight: _Flight, tick: float, *, was_well: bool) -> None:
+    def _note_slowness(self, track: Track, flight: Flight, tick: float, *, was_well: bool) -> None:
         """Who holds a worker for nothing, while the host answers others, gets few workers until it succeeds."""
         failed = track.state.outcome is Outcome.NOT_WRITTEN
         track.own_fault = failed and (was_well or track.own_fault)

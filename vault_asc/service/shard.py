@@ -25,7 +25,9 @@ class Shard(NamedTuple):
         """What `--shard` says: `0/4` to `3/4`, or `auto/4` for the ordinal that Kubernetes gives. `ConfigError`."""
         found = re.fullmatch(_WRITTEN, text, re.ASCII)
         if not found or not 1 <= int(found[2]) <= _MAX:
-            raise ConfigError(f'--shard "{safe_text(text)}" is no part', hint="write 0/4 for the first of four parts")
+            raise ConfigError(
+                f'--shard "{safe_text(text)}" is no part', hint=f"write 0/4 for the first of four; {_MAX} at most"
+            )
         part = _ordinal(environ) if found[1] == "auto" else int(found[1])
         if part >= int(found[2]):
             raise ConfigError(

@@ -1,9 +1,11 @@
 """Events of attempts, logins, hosts and clocks, in words; what is worth being told is decided here."""
 
 import logging
+from collections.abc import Iterable
+from math import ceil
 from typing import Final
 
-from vault_asc.errors import BusyError, VaultAscError
+from vault_asc.errors import BusyError, NexlaError, VaultAscError
 from vault_asc.push import Result
 from vault_asc.service.attempt import Attempted
 from vault_asc.service.breaker import Breaker, Mode
@@ -13,6 +15,7 @@ from vault_asc.service.skew import REFUSE, WARN, Skews
 from vault_asc.service.work import Track
 from vault_asc.vault import LoginFailed, LoginNews, Renewed
 
+_NAMED: Final = 20  # targets that one line names
 _TIGHT: Final = 0.8  # share of its capacity from which a service key has no room to catch up after an outage
 
 
@@ -40,12 +43,17 @@ def of_attempt(track: Track, attempted: Attempted, took: float, now: float) -> E
     return Event("failed", level, name, facts | more)
 
 
-def of_breaker(endpoint: str, breaker: Breaker, now: float) -> Event:
-    """A breaker whose mode has changed."""
+def why(attempted: Attempted) -> str:
+    """Why an attempt has failed; empty when it has not."""
+    state = attempted.state
+    return state.detail if state is not None and state.failures else _said(attempted.result)
+
+
+def of_breaker(endpoint: str, breaker: Breaker, now: float, reason: str) -> Event:
+    """A breaker whose mode has changed; the reason is that of the attempt by which it has."""
     if breaker.mode is Mode.OPEN:
-        return Event(
-            "breaker", logging.ERROR, None, {"host": endpoint, "mode": "open", "for": round(breaker.until - now)}
-        )
+        pause, detail = round(breaker.until - now), reason or "calls to it fail"
+        return Event("breaker", logging.ERROR, None, {"host": endpoint, "mode": "open", "for": pause, "detail": detail})
     return Event("breaker", logging.INFO, None, {"host": endpoint, "mode": str(breaker.mode)})
 
 
@@ -59,10 +67,29 @@ def of_load(load: Load) -> Event:
 def of_login(news: LoginNews) -> Event:
     """What has become of the service's own login."""
     if isinstance(news, LoginFailed):
-        facts = {"mount": news.mount, "next_try": round(news.wait), "detail": _with_hint(news.error)}
+        wait = ceil(news.wait) or None  # none: the next call tries at once
+        facts = {"mount": news.mount, "next_try": wait, "detail": _with_hint(news.error)}
         return Event("login failed", logging.WARNING, None, facts)
     name = "renewed" if isinstance(news, Renewed) else "logged in"
     return Event(name, logging.INFO, None, {"mount": news.mount, "ttl": news.ttl})
+
+
+def of_account(account: str, error: VaultAscError) -> Event:
+    """Why an account did not tell its limits. What does not pass by itself will fail each refresh as well."""
+    passing = isinstance(error, NexlaError) and error.retryable
+    hint = error.hint or f"check mount, path and field of service_key in [nexla.{account}], and what is in Vault there"
+    facts = {"account": account, "detail": error.message, "hint": hint}
+    if passing:
+        return Event("limits unknown", logging.WARNING, None, facts)
+    return Event("account unusable", logging.ERROR, None, facts)
+
+
+def of_stop(left: Iterable[Track], **facts: int) -> Event:
+    """The end of the service, with the targets whose attempts are left behind, and further numbers."""
+    names = sorted(track.target.name for track in left)
+    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    level = logging.ERROR if names or any(facts.values()) else logging.INFO
+    return Event("stopped", level, None, {"in_flight": len(names), **facts, "left_behind": shown or None})
 
 
 class SkewWatch:

@@ -45,6 +45,7 @@ class _Scrape(Collector):
         yield CounterMetricFamily(f"{_PREFIX}log_lines_lost", "Lines of the log that nobody took in time.", value=lost)
         yield _number("ready", "Whether it works as configured.", self._observer.not_ready() is None)
         yield _number("config_good", "Whether the last reload was taken.", self._observer.config_good)
+        yield _number("login_ok", "Whether the last login or renewal at Vault succeeded.", self._observer.login_ok)
         yield _number("loop_age_seconds", "Time since the loop went round last.", self._observer.behind)
         if view is not None:
             yield from _whole(view)

@@ -18,6 +18,7 @@ NOT_TRIED: Final = "not tried"
 """What the attempts are counted as that could not even be begun."""
 
 _ATTEMPTS: Final = frozenset({"refreshed", "failed", "not recorded"})
+_LOGINS: Final = frozenset({"logged in", "renewed", "login failed"})
 
 
 class Observer:
@@ -31,6 +32,7 @@ class Observer:
         attempts: how many have ended, by outcome, since the start.
         started: whether the service has begun to work.
         config_good: whether the last reading of the configuration was taken.
+        login_ok: whether the service's own login or renewal at Vault succeeded last; true without one, too.
     """
 
     def __init__(self, tell: Tell, lines_lost: Callable[[], int]) -> None:
@@ -38,6 +40,7 @@ class Observer:
         self.attempts = dict.fromkeys([*map(str, Outcome), NOT_TRIED], 0)  # all there are: never resized while read
         self.started = False
         self.config_good = True
+        self.login_ok = True
         self._tell = tell
         self._service: Service | None = None
 
@@ -55,6 +58,8 @@ class Observer:
             self.started = True
         elif event.name in {"reloaded", "reload refused"}:
             self.config_good = event.name == "reloaded"
+        elif event.name in _LOGINS:
+            self.login_ok = event.name != "login failed"
         self._tell(event)
 
     def view(self) -> View | None:

@@ -74,7 +74,7 @@ def _served(listen: Listen, observer: Observer, tell: Tell) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f'nothing can listen on "{listen}": {exc.name} is not installed; nothing was begun',
-            hint='install it with: pip install "vault-asc[service]", or leave out run.listen',
+            hint="in a checkout: pip install --require-hashes -r requirements/run.txt; or leave out run.listen",
         ) from exc
     from vault_asc.service.listening.server import Server
 

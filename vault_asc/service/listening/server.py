@@ -29,6 +29,9 @@ _LEAVING: Final = 0.05  # seconds in which the others may end by themselves, so 
 _OUT_OF_FILES: Final = 0.1  # seconds to wait when no connection can be accepted, in place of trying for ever
 # A page of somebody else's whose name was made to lead here has its own name in this header (DNS rebinding).
 _LOCAL: Final = r"(?ai)(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?"
+_MISDIRECTED: Final = (
+    "misdirected request: the Host header has to be localhost or a loopback address, also behind a proxy"
+)
 _COMMON: Final = {
     "Cache-Control": "no-store",
     "Connection": "close",
@@ -197,10 +200,11 @@ class _Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = _answer  # noqa: N815 -- BaseHTTPRequestHandler's names
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 -- nothing of the request is repeated
-        """Refuse in a word or two."""
+        """Refuse in a word or two, or with what has to be mended at a proxy."""
         self.request_version = self.protocol_version  # one that was not understood counts as 0.9, which has no headers
         allowed = {"Allow": "GET, HEAD"} if code == HTTPStatus.METHOD_NOT_ALLOWED else {}
-        self._send(text(code, HTTPStatus(code).phrase.lower())._replace(headers=allowed))
+        words = _MISDIRECTED if code == HTTPStatus.MISDIRECTED_REQUEST else HTTPStatus(code).phrase.lower()
+        self._send(text(code, words)._replace(headers=allowed))
 
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
