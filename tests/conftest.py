@@ -50,6 +50,26 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(exc)) from exc
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what mostly waits, a share of it in each worker: at the end it would keep one of them waiting alone.
+
+    pytest-xdist gives each worker a piece of the list. Modules stay together, for their servers.
+    """
+    waiting: dict[Path, list[pytest.Item]] = {}
+    others: list[pytest.Item] = []
+    for item in items:
+        slow = item.get_closest_marker("waits") is not None
+        (waiting.setdefault(item.path, []) if slow else others).append(item)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    piece = -(-len(others) // workers)
+    items[:] = [
+        item
+        for number in range(workers)
+        for part in (*list(waiting.values())[number::workers], others[number * piece : (number + 1) * piece])
+        for item in part
+    ]
+
+
 def _choice(config: pytest.Config) -> Choice:
     return Choice(
         config.getoption("--vault"), config.getoption("--vault-token-file"), config.getoption("--vault-ca-file")

@@ -10,7 +10,7 @@ from tests.integration.worlds import agent_with, import_key, naming, pushed_afte
 from vault_asc.lab.nexla.faults import refused
 from vault_asc.lab.world import World
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+pytestmark = [pytest.mark.waits, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")]
 
 
 def test_f28_the_exec_of_the_agent_runs_out_of_time(told: Told) -> None:

@@ -9,6 +9,8 @@ from tests.faults.conftest import Told
 from tests.faults.rig import Kept, due_in, once, ready, serving, state
 from vault_asc.lab.world import World
 
+pytestmark = pytest.mark.waits
+
 # Loaded by the interpreter of the service before anything else: its wall clock is off by the seconds in a file.
 SHIFTED = """\
 import os, time

@@ -13,6 +13,8 @@ from vault_asc.lab.cluster import BaoCluster, RaftNode
 from vault_asc.lab.server import BaoServer
 from vault_asc.lab.world import World
 
+pytestmark = pytest.mark.waits
+
 TARGETS = {f"t{number}": 6000 + number for number in range(8)}
 BETWEEN = 1.5  # seconds from one target that is due to the next
 

@@ -17,7 +17,10 @@ from vault_asc.lab.serve import ISSUER_ID, new_key
 from vault_asc.lab.server import BaoServer
 from vault_asc.lab.world import World
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("grpclib") is None, reason="needs the packages of the engine")
+pytestmark = [
+    pytest.mark.waits,
+    pytest.mark.skipif(importlib.util.find_spec("grpclib") is None, reason="needs the packages of the engine"),
+]
 KEY_ID = "TESTKEY009"
 
 

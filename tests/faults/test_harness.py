@@ -16,6 +16,8 @@ from tests.faults.bugs import BUGS, Bug
 from tests.faults.conftest import Teller
 from tests.faults.matrix import ROOT
 
+pytestmark = pytest.mark.waits
+
 Row = Callable[..., None]
 HALF_WRITTEN = "*.pyc.*"  # by others at the same time
 

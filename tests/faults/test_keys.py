@@ -1,5 +1,7 @@
 """Faults of the keys in Vault: a version that is gone, a rotation while tokens are minted, two rotations at once."""
 
+import pytest
+
 from tests.faults.conftest import Told
 from tests.faults.rig import (
     SOON,
@@ -19,6 +21,8 @@ from tests.support import Wire
 from vault_asc.lab.serve import ISSUER_ID
 from vault_asc.lab.world import World
 from vault_asc.secret import Secret
+
+pytestmark = pytest.mark.waits
 
 
 def kv(world: World, key: str, verb: str, body: object) -> None:

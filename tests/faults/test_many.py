@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.fault_server import black_hole
 from tests.faults.conftest import Told
 from tests.faults.rig import add_account, due_in, once, ready, serving, state
@@ -12,6 +14,8 @@ from tests.faults.test_clocks import WrongClock
 from tests.integration.worlds import import_key, until
 from vault_asc.lab.faults import answered
 from vault_asc.lab.world import World
+
+pytestmark = pytest.mark.waits
 
 GENEROUS: Final = {"second": {kind: {"limit": 1000} for kind in ("light", "medium")}}
 SLEEPERS: Final = {f"t{number:02d}": 6000 + number for number in range(24)}

@@ -32,6 +32,8 @@ from vault_asc.lab.nexla import faults as nexla_faults
 from vault_asc.lab.world import World
 from vault_asc.rotation import TargetState
 
+pytestmark = pytest.mark.waits
+
 BUSY = 5.0  # seconds that a machine with other things to do may take longer
 Pushed = subprocess.CompletedProcess[str]
 SALES = "/data_credentials/5001"

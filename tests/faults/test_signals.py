@@ -3,12 +3,16 @@
 import random
 import time
 
+import pytest
+
 from tests.faults import kills
 from tests.faults.conftest import Told
 from tests.faults.rig import due_in, once, ready, serving, state, states
 from tests.integration.worlds import PUTS, until
 from vault_asc.lab.faults import slow
 from vault_asc.lab.world import World
+
+pytestmark = pytest.mark.waits
 
 TERMS = 20
 

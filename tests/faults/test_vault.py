@@ -28,6 +28,8 @@ from vault_asc.lab.server import BaoAgent, BaoServer
 from vault_asc.lab.world import World
 from vault_asc.secret import Secret
 
+pytestmark = pytest.mark.waits
+
 
 def test_f01_vault_sealed(told: Told) -> None:
     with ready(World(server=BaoServer())) as world:

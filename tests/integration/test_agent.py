@@ -37,7 +37,7 @@ from vault_asc.lab.server import BaoAgent
 from vault_asc.lab.world import SERVICE_KEY, World
 from vault_asc.state import StateDir
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+pytestmark = [pytest.mark.waits, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")]
 
 VAULT_TOKEN = re.compile(r"\b(hv)?[sbr]\.[A-Za-z0-9]{20,}")
 

@@ -25,6 +25,8 @@ from vault_asc.lab.serve import ISSUER_ID
 from vault_asc.lab.server import BaoAgent, BaoServer
 from vault_asc.lab.world import World
 
+pytestmark = pytest.mark.waits
+
 BACKDATE: Final = 10
 USABLE: Final = 8
 SHORT: Final = {"lifetime": BACKDATE + USABLE, "backdate": BACKDATE}  # leases of 4 s

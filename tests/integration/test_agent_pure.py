@@ -22,6 +22,8 @@ from vault_asc.names import Custody
 from vault_asc.record import State
 from vault_asc.tokens import BACKDATE, TokenRequest
 
+pytestmark = pytest.mark.waits
+
 TICK = 1
 LATE = 1.5  # seconds that a busy machine may add to any interval
 FIRST, SECOND, THIRD = "TESTKEY001", "TESTKEY002", "TESTKEY003"

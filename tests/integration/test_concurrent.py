@@ -11,6 +11,7 @@ import pytest
 
 from tests import keys
 from tests.conftest import Root
+from tests.effort import effort
 from tests.support import (
     NAME,
     PREFIX,
@@ -49,11 +50,12 @@ ROTATE, ROLL_BACK, RETIRE, TO_KV, TO_TRANSIT, TO_ENGINE = (
     "moves to the engine",
 )
 PLANS = {
-    Custody.KV: [ROTATE, ROTATE, ROLL_BACK] * 20,
+    Custody.KV: [ROTATE, ROTATE, ROLL_BACK] * effort(20, 8),
     # Each rollback also undoes the retirement before it.
-    Custody.TRANSIT: [ROTATE, RETIRE, ROLL_BACK, TO_KV, ROTATE, TO_TRANSIT] * 15,
+    Custody.TRANSIT: [ROTATE, RETIRE, ROLL_BACK, TO_KV, ROTATE, TO_TRANSIT] * effort(15, 5),
     # What was retired there cannot be rolled back to.
-    Custody.ENGINE: [ROTATE, ROLL_BACK, ROTATE, RETIRE, ROTATE, TO_KV, ROTATE, TO_ENGINE, TO_TRANSIT, TO_ENGINE] * 4,
+    Custody.ENGINE: [ROTATE, ROLL_BACK, ROTATE, RETIRE, ROTATE, TO_KV, ROTATE, TO_ENGINE, TO_TRANSIT, TO_ENGINE]
+    * effort(4, 2),
 }
 """What happens to a key that was imported in that custody."""
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.worlds import naming
 
+pytestmark = pytest.mark.waits
+
 TIMEOUT = 180  # seconds
 
 

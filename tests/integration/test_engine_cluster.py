@@ -32,6 +32,8 @@ from vault_asc.lab.cluster import BaoCluster, RaftNode
 from vault_asc.lab.plugin import plugin_script
 from vault_asc.lab.server import TRANSIT_MOUNT
 
+pytestmark = pytest.mark.waits
+
 log = logging.getLogger(__name__)
 
 SIGNED: Final = {"input": base64.b64encode(b"x" * 250).decode(), "hash_algorithm": "sha2-256"}

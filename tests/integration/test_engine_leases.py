@@ -17,6 +17,8 @@ from tests.integration.worlds import until
 from vault_asc.errors import VaultError
 from vault_asc.lab.server import BaoAgent
 
+pytestmark = pytest.mark.waits
+
 POLL: Final = 0.1  # seconds between two readings of the Agent's file
 LEASES: Final = 20
 SHORT: Final = {"lifetime": 17, "backdate": 10}

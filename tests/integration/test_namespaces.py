@@ -12,7 +12,7 @@ from vault_asc.lab.server import KV_MOUNT, TRANSIT_MOUNT, BaoServer
 from vault_asc.lab.world import World
 from vault_asc.secret import Secret
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as the other tests of the Agent")
+pytestmark = [pytest.mark.waits, pytest.mark.skipif(sys.platform != "linux", reason="as the other tests of the Agent")]
 
 TEAM: Final = "team-a"
 

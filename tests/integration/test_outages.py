@@ -3,6 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.integration.worlds import (
     import_key,
     last_tick,
@@ -18,6 +20,8 @@ from vault_asc.lab.server import BaoServer
 from vault_asc.lab.world import World
 from vault_asc.rotation import refresh_at
 from vault_asc.state import StateDir
+
+pytestmark = pytest.mark.waits
 
 REPAIRED_WITHIN = 90.0  # seconds after the end of the outage: the promise; a few are usual
 

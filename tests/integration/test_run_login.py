@@ -21,6 +21,8 @@ from vault_asc.errors import VaultError
 from vault_asc.lab.server import BaoServer
 from vault_asc.lab.world import World
 
+pytestmark = pytest.mark.waits
+
 TARGETS = {f"t{number}": 6100 + number for number in range(3)}
 LOGIN = "auth/approle/login"
 ROLE = "auth/approle/role/vault-asc"

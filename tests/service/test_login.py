@@ -134,7 +134,7 @@ def test_a_token_is_renewed_after_two_thirds_of_its_ttl_by_one_thread(
     read()
     assert stage.renewals() == 0
     before = holder(root, stage.login)["expire_time"]
-    stage.clock.now += 1
+    stage.clock.now += 2
     assert in_threads(32, read) == [THERE] * 32
     assert (stage.logins, stage.renewals()) == (1, 1)
     assert holder(root, stage.login)["expire_time"] > before

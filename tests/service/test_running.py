@@ -24,6 +24,8 @@ from vault_asc.lab.nexla.faults import refused
 from vault_asc.lab.world import SERVICE_KEY, World
 from vault_asc.state import StateDir
 
+pytestmark = pytest.mark.waits
+
 TARGETS = {f"t{number}": 6000 + number for number in range(6)}
 
 

@@ -1,5 +1,6 @@
 """`keys/<name>`: private keys go in and never come out; every new one is a version, and the one before it is kept."""
 
+import re
 from typing import Final
 
 from vault_asc.engine.entries import KEYS, ROLES, KeyEntry
@@ -14,6 +15,9 @@ from vault_asc.names import is_path
 
 _ROLES_SHOWN: Final = 5
 _OWNER_MAX: Final = 200  # characters of mount and prefix
+_KEY_MATERIAL: Final = re.compile(
+    r"M[A-Za-z0-9+/]{40}"
+)  # how DER in base64 begins, of which one line may look like a path
 
 
 async def read(_mount: Mount, request: Request, name: str) -> Response | None:
@@ -75,7 +79,7 @@ def _with(name: str, before: KeyEntry | None, given: Given) -> KeyEntry:
 def _owner(given: Given) -> str:
     """Not repeated in messages: a key may stand in the wrong field."""
     owner: str = given.ids.get("owner", "")
-    if owner and (len(owner) > _OWNER_MAX or not is_path(owner)):
+    if owner and (len(owner) > _OWNER_MAX or not is_path(owner) or _KEY_MATERIAL.match(owner)):
         raise RequestError("the owner is no plain path", hint="write mount and prefix of the store, such as secret/asc")
     return owner
 
