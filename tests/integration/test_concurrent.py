@@ -149,7 +149,7 @@ def test_readers_never_fail_and_never_see_a_mismatch_during_changes(
             f"\n{READERS} readers, {done}: {len(tokens)} tokens of {len(used)} keys, 0 failed, 0 mismatches"
         )
     assert len(tokens) > len(plan)
-    assert len(used) > 10
+    assert len(used) > 5
 
 
 # Two key owners.

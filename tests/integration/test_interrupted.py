@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests import keys
+from tests.effort import effort
 from tests.support import (
     NAME,
     TEAM,
@@ -324,7 +325,7 @@ def layout(request: pytest.FixtureRequest) -> Layout:
     return layout_of(request)
 
 
-@pytest.mark.parametrize(("name", "writes"), CASES)
+@pytest.mark.parametrize(("name", "writes"), effort(CASES, CASES[::2]))
 def test_killed_command_leaves_a_working_state_and_completes_when_it_is_repeated(
     vault: VaultUnderTest, layout: Layout, name: str, writes: int
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests import keys
 from tests.conftest import Root, TokenWith
+from tests.effort import effort
 from tests.support import (
     NAME,
     PREFIX,
@@ -306,7 +307,7 @@ def filled(text: str, keeper: Lifecycle, custody: Custody) -> str:
         for start, to in zip(Custody, (Custody.TRANSIT, Custody.KV, Custody.KV), strict=True)
     ],
 )
-@pytest.mark.parametrize("case", [*TEXTS, *HARMLESS])
+@pytest.mark.parametrize("case", effort([*TEXTS, *HARMLESS], [*TEXTS, *HARMLESS][::2]))
 def test_finish_names_the_policies_that_still_grant_the_old_custody(
     keeper: Lifecycle, moving: Moving, write_policy: Write, start: Custody, to: Custody, case: str
 ) -> None:
