@@ -165,4 +165,4 @@ def _beside(work: "Callable[[], None]") -> None:
     """Run something beside the loop; it does not keep the process from ending."""
     import threading
 
-    threading.Thread(target=work, name="reload", daemon=True).start()
+    threading.Thread(target=work, name="beside the loop", daemon=True).start()

@@ -15,9 +15,8 @@ from vault_asc.names import is_path
 
 _ROLES_SHOWN: Final = 5
 _OWNER_MAX: Final = 200  # characters of mount and prefix
-_KEY_MATERIAL: Final = re.compile(
-    r"M[A-Za-z0-9+/]{40}"
-)  # how DER in base64 begins, of which one line may look like a path
+# How DER in base64 begins: a line of a key without a plus sign is a plain path, too.
+_KEY_MATERIAL: Final = re.compile(r"M[A-Za-z0-9+/]{40}")
 
 
 async def read(_mount: Mount, request: Request, name: str) -> Response | None:
